@@ -1,0 +1,1 @@
+"""The DSAR exporter: settings, models, services and the ``dsar`` command."""

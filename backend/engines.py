@@ -1,0 +1,291 @@
+"""Engines: how this program talks to each database, and how its errors are named.
+
+Two kinds. The *control* engine runs the short transactions on requests, attempts and sweeps:
+READ COMMITTED, with a limit on every wait; on SQLite ``BEGIN IMMEDIATE`` (a deferred transaction
+that turns from read to write fails at once, whatever the busy timeout). The *snapshot* engine
+reads the people's data in one read-only transaction (see ``services.snapshot``).
+
+Neither is ``db.engine``: no transaction of the application is joined, committed or rolled back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+
+from backend.errors import (
+    ConfigurationError,
+    DatabaseBusy,
+    DatabaseUnreachable,
+    SchemaError,
+    SettingsError,
+)
+
+CONNECT_SECONDS: Final = 10
+LOCK_SECONDS: Final = 5
+STATEMENT_SECONDS: Final = 30
+IDLE_IN_TRANSACTION_SECONDS: Final = 60
+# A worker that is stopped in mid-collection must not hold its snapshot (and with it vacuum) for
+# ever; packaging one chunk takes milliseconds, so ten minutes between two fetches is not work.
+SNAPSHOT_IDLE_SECONDS: Final = 600
+
+# Limits are set inside each transaction, not once a connection: behind PgBouncer in transaction
+# mode a session's settings belong to whoever gets the server connection next. The time zone
+# stands here for the same reason: adopted tables may have columns without one.
+_PG_CONTROL_LIMITS: Final = (
+    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
+    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'; "
+    "SET LOCAL synchronous_commit = on; "
+    "SET LOCAL TimeZone = 'UTC'"
+)
+_MARIADB_SESSION: Final = (
+    "SET time_zone = '+00:00', "
+    f"innodb_lock_wait_timeout = {LOCK_SECONDS}, "
+    f"max_statement_time = {STATEMENT_SECONDS}, "
+    f"idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}"
+)
+
+# SQLSTATE (PostgreSQL) and error number (MariaDB) of: lock not to be had, deadlock,
+# serialization failure.
+_BUSY_SQLSTATES: Final = frozenset({"55P03", "40P01", "40001"})
+_BUSY_ERRNOS: Final = frozenset({1205, 1213})
+# Refused or cut connections that SQLAlchemy does not itself count as disconnects: PostgreSQL's
+# classes 08 and 57P (shutdown, crash, cannot connect now), too many connections, idle timeouts;
+# MariaDB: too many connections, shutdown, gone away, lost, refused, killed, read timeout.
+_GONE_SQLSTATES: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04"})
+_GONE_ERRNOS: Final = frozenset({1040, 1053, 1927, 2002, 2003, 2006, 2013, 4031})
+
+
+def make_control_engine(url_text: str, *, create: bool = False) -> Engine:
+    """An engine for control transactions. Connects to nothing yet.
+
+    A SQLite file that is not there is made only with ``create`` (``dsar migrate`` alone asks for
+    that: a misspelt path must not bring an empty database into the world); otherwise connecting
+    raises ``SchemaError``.
+    """
+    url = make_url(url_text)
+    if url.get_backend_name() == "sqlite":
+        engine = _sqlite_engine(url, create=create)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+    if url.get_backend_name() == "postgresql":
+        engine = _make(
+            url,
+            isolation_level="READ COMMITTED",
+            connect_args=_postgresql_connect_args(),
+        )
+        event.listen(engine, "begin", _set_control_limits)
+        return engine
+    return _make(
+        url,
+        isolation_level="READ COMMITTED",
+        connect_args={"connect_timeout": CONNECT_SECONDS, "init_command": _MARIADB_SESSION},
+    )
+
+
+def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
+    """An engine for read-only snapshots; see ``services.snapshot`` for how one is opened.
+
+    ``json_deserializer`` receives a JSON column's text as the driver hands it over.
+    """
+    url = make_url(url_text)
+    if url.get_backend_name() == "sqlite":
+        engine = _sqlite_engine(url, create=False, json_deserializer=json_deserializer)
+        event.listen(engine, "begin", _begin_deferred)
+        return engine
+    if url.get_backend_name() == "postgresql":
+        return _make(
+            url,
+            isolation_level="REPEATABLE READ",
+            json_deserializer=json_deserializer,
+            connect_args=_postgresql_connect_args(),
+        )
+    limits = (
+        "SET time_zone = '+00:00', max_statement_time = 0, "
+        f"idle_transaction_timeout = {SNAPSHOT_IDLE_SECONDS}, "
+        f"net_write_timeout = {SNAPSHOT_IDLE_SECONDS}"
+    )
+    return _make(
+        url,
+        isolation_level="REPEATABLE READ",
+        json_deserializer=json_deserializer,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "init_command": limits},
+    )
+
+
+def _make(url: URL, **options: Any) -> Engine:
+    try:
+        return sa.create_engine(url, hide_parameters=True, pool_size=5, max_overflow=5, **options)
+    except ModuleNotFoundError as error:
+        extra = "postgresql" if url.get_backend_name() == "postgresql" else "mariadb"
+        raise ConfigurationError(
+            f"the driver {error.name!r} is not installed; pip install 'levqor-dsar[{extra}]'"
+        ) from None
+    except NoSuchModuleError:
+        raise SettingsError(f"DSAR_DATABASE_URL: no driver for {url.drivername!r}") from None
+
+
+def _postgresql_connect_args() -> dict[str, Any]:
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+        # Server-side prepared statements do not survive PgBouncer's transaction mode.
+        "prepare_threshold": None,
+        "application_name": "dsar",
+    }
+
+
+def _sqlite_engine(url: URL, *, create: bool, **options: Any) -> Engine:
+    path = Path((url.database or "").removeprefix("file:"))
+    engine = sa.create_engine(
+        url,
+        hide_parameters=True,
+        connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
+        **options,
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def look_first(*_: object) -> None:
+        if create:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not path.exists():
+            raise SchemaError(f"there is no SQLite database at {path}; run: dsar migrate")
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        # The driver's own BEGIN comes only before a write; ours comes where SQLAlchemy's does.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    return engine
+
+
+def _autocommits(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    if not _autocommits(connection):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_deferred(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _set_control_limits(connection: Connection) -> None:
+    if not _autocommits(connection):
+        connection.exec_driver_sql(_PG_CONTROL_LIMITS)
+
+
+@contextmanager
+def named_errors(url: URL, key: str = "DSAR_DATABASE_URL") -> Iterator[None]:
+    """Turn a driver's connection and lock errors into this program's.
+
+    Raises ``DatabaseUnreachable`` or ``DatabaseBusy`` with a message that names the database (its
+    password left out) and what to do; every other error passes unchanged.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        where = f"{url.render_as_string(hide_password=True)} ({key})"
+        if is_busy(error):
+            raise DatabaseBusy(
+                f"{where}: another transaction held a lock for too long; try again"
+            ) from error
+        if is_gone(error):
+            raise DatabaseUnreachable(f"{where}: {_why_gone(error)}") from error
+        raise
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether the statement lost a fight for a lock and may simply be tried again."""
+    original = error.orig
+    if isinstance(original, sqlite3.OperationalError):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF in (
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+        )
+    return sqlstate(error) in _BUSY_SQLSTATES or errno(error) in _BUSY_ERRNOS
+
+
+def is_timeout(error: DBAPIError) -> bool:
+    """Whether the server ended the statement because its time was over."""
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_INTERRUPT
+    return sqlstate(error) == "57014" or errno(error) in (1969, 3024)
+
+
+def is_gone(error: DBAPIError) -> bool:
+    """Whether the connection is lost or could not be made."""
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF in (
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_READONLY,
+        )
+    if error.connection_invalidated:
+        return True
+    state = sqlstate(error)
+    if state:
+        return state in _GONE_SQLSTATES or state[:2] in ("08", "28", "3D")
+    if errno(error):
+        return errno(error) in _GONE_ERRNOS or errno(error) in (1044, 1045, 1049, 1698)
+    # psycopg reports a failed connect as an OperationalError without a SQLSTATE.
+    return type(original).__name__ in ("OperationalError", "ConnectionTimeout")
+
+
+def sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def errno(error: DBAPIError) -> int:
+    args = getattr(error.orig, "args", ())
+    return args[0] if args and isinstance(args[0], int) else 0
+
+
+def _why_gone(error: DBAPIError) -> str:
+    text = str(error.orig).lower()
+    if sqlstate(error)[:2] == "28" or errno(error) in (1044, 1045, 1698) or "password" in text:
+        return "the database refused the user or the password; check the setting"
+    if sqlstate(error) == "3D000" or errno(error) == 1049 or "does not exist" in text:
+        return "there is no such database; create it, or check the name"
+    if isinstance(error.orig, sqlite3.Error):
+        return _why_sqlite_gone(error.orig)
+    return "the database cannot be reached; check that it runs and that host and port are right"
+
+
+def _why_sqlite_gone(error: sqlite3.Error) -> str:
+    reasons = {
+        sqlite3.SQLITE_FULL: "the disk is full; make room",
+        sqlite3.SQLITE_READONLY: "the file cannot be written; check its owner and mode",
+        sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; check the path",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
+    }
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return reasons.get(code, "the file cannot be opened; check the path and its permissions")
+
+
+def is_sqlite_url(url_text: str) -> bool:
+    """Whether a database URL names a SQLite file."""
+    return make_url(url_text).get_backend_name() == "sqlite"

@@ -1,0 +1,152 @@
+"""An exception as what may be stored and logged of it: a code, its class, code locations.
+
+Never its message, which may quote a person's data or an SQL parameter.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePath
+from types import CodeType, TracebackType
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from backend import engines
+from backend.errors import (
+    BusyError,
+    ConfigurationError,
+    DeadlineExceeded,
+    DSARError,
+    EnvironmentTrouble,
+    Interrupted,
+    PermanentError,
+    UsageError,
+)
+
+_FRAMES: Final = 6
+_SAFE_NAME: Final = re.compile(r"[A-Za-z_<][A-Za-z0-9_.<>/]{0,99}")
+_OURS: Final = ("backend", "scheduler")
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_WRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_SUMMARY_LENGTH: Final = 500
+
+
+class Kind(StrEnum):
+    """What may come of it: see ``dsar_exporter``."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    ENVIRONMENT = "environment"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """``code`` is stable; ``error_class`` names the exception's (and a driver's) class;
+    ``error_at`` is ``module:function:line``, the innermost frame first.
+    """
+
+    code: str
+    kind: Kind
+    error_class: str
+    error_at: str
+
+    def summary(self) -> str:
+        """One line for ``last_error``: no message, at most 500 characters."""
+        where = f" at {self.error_at}" if self.error_at else ""
+        return f"{self.code} {self.error_class}{where}"[:_SUMMARY_LENGTH]
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Describe an exception. Of a group, its first leaf. Raises nothing."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    code, kind = _classify(error)
+    return Failure(code, kind, class_of(error), locations(error.__traceback__))
+
+
+def _classify(error: BaseException) -> tuple[str, Kind]:
+    if isinstance(error, DSARError):
+        return error.code, _kind_of_ours(error)
+    if isinstance(error, DBAPIError):
+        return _classify_driver(error)
+    if isinstance(error, SQLAlchemyError):
+        return "query_failed", Kind.TRANSIENT
+    if isinstance(error, OSError):
+        return _classify_os(error), Kind.ENVIRONMENT
+    if isinstance(error, MemoryError):
+        return "out_of_memory", Kind.TRANSIENT
+    return "unexpected_error", Kind.TRANSIENT
+
+
+def _kind_of_ours(error: DSARError) -> Kind:
+    if isinstance(error, (PermanentError, ConfigurationError, UsageError)):
+        return Kind.PERMANENT
+    if isinstance(error, (EnvironmentTrouble, BusyError)):
+        return Kind.ENVIRONMENT
+    if isinstance(error, Interrupted) and not isinstance(error, DeadlineExceeded):
+        return Kind.INTERRUPTED
+    return Kind.TRANSIENT
+
+
+def _classify_driver(error: DBAPIError) -> tuple[str, Kind]:
+    if engines.is_timeout(error):
+        return "statement_timeout", Kind.TRANSIENT
+    if engines.is_busy(error):
+        return "database_busy", Kind.ENVIRONMENT
+    if engines.is_gone(error):
+        return "database_unreachable", Kind.ENVIRONMENT
+    return "query_failed", Kind.TRANSIENT
+
+
+def _classify_os(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "disk_full"
+    return "store_not_writable" if error.errno in _NOT_WRITABLE else "store_unavailable"
+
+
+def class_of(error: BaseException) -> str:
+    """The exception's class; for a driver's error wrapped or caused, that one's too."""
+    driver = error if isinstance(error, DBAPIError) else error.__cause__
+    if isinstance(driver, DBAPIError) and driver.orig is not None:
+        inner = _safe(type(driver.orig).__name__)
+        return inner if driver is error else f"{_safe(type(error).__name__)}/{inner}"
+    return _safe(type(error).__name__)
+
+
+def locations(trace: TracebackType | None) -> str:
+    """Where an exception came from: our frames, innermost first, after a library's innermost."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
+    frames.reverse()
+    kept = list(_kept(frames))[:_FRAMES]
+    return " < ".join(f"{_module(code)}:{_safe(code.co_name)}:{line}" for code, line in kept)
+
+
+def _kept(frames: list[tuple[CodeType, int]]) -> Iterator[tuple[CodeType, int]]:
+    for index, (code, line) in enumerate(frames):
+        if index == 0 or _module(code).split(".", 1)[0] in _OURS:
+            yield code, line
+
+
+def _module(code: CodeType) -> str:
+    """A module's name from its file's: the part after the last folder of packages."""
+    parts = list(PurePath(code.co_filename).with_suffix("").parts)
+    for top in (*_OURS, "site-packages"):
+        if top in parts:
+            start = len(parts) - 1 - parts[::-1].index(top)
+            parts = parts[start + (top == "site-packages") :]
+            break
+    else:
+        parts = parts[-1:]
+    return _safe(".".join(parts))
+
+
+def _safe(name: str) -> str:
+    """A name is code, unless somebody made a class or a function of somebody's address."""
+    return name if _SAFE_NAME.fullmatch(name) else "unnamed"

@@ -1,0 +1,205 @@
+"""Every ``DSAR_*`` setting: parsed once, frozen, checked at start.
+
+A value comes from, in this order: the environment, a ``.env`` file in the working directory, a
+folder of secrets (``$CREDENTIALS_DIRECTORY`` of systemd's LoadCredential, or
+``DSAR_SECRETS_DIR``; one file a setting, named ``DSAR_DATABASE_URL`` in either case). A wrong
+value raises ``SettingsError``, which names the key and never prints the value: it may hold a
+password.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from backend.cron import parse_cron
+from backend.errors import SettingsError
+
+PREFIX: Final = "DSAR_"
+CHECKOUT_ROOT: Final = Path(__file__).resolve().parent.parent
+
+# Names that people write, and the driver this program ships an extra for.
+_DRIVERS: Final = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+_SUPPORTED: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
+
+
+def in_checkout() -> bool:
+    """Whether this code runs from a source checkout rather than from an installed wheel."""
+    return (CHECKOUT_ROOT / "pyproject.toml").is_file()
+
+
+def _base_folder() -> Path:
+    return CHECKOUT_ROOT if in_checkout() else Path.cwd()
+
+
+def _default_database_url() -> str:
+    return f"sqlite:///{_base_folder() / 'instance' / 'dsar.sqlite3'}"
+
+
+def _default_export_root() -> Path:
+    if in_checkout():
+        return CHECKOUT_ROOT / "backend" / "exports" / "dsar"
+    raise ValueError("is required outside a source checkout; set it to an absolute folder")
+
+
+def _default_heartbeat_path() -> Path:
+    runtime_folder = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if runtime_folder:
+        return Path(runtime_folder) / "heartbeat"
+    return Path(tempfile.gettempdir()) / f"dsar-scheduler-{os.getuid()}" / "heartbeat"
+
+
+def normalise_database_url(text: str) -> str:
+    """Name the driver, make a SQLite path absolute, refuse what cannot work.
+
+    Raises ``ValueError`` with a reason that does not repeat the URL.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError(
+            "is not a database URL; write for example postgresql://user@host/name"
+        ) from None
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    backend_name = url.get_backend_name()
+    if backend_name not in _SUPPORTED:
+        raise ValueError(f"names the database {backend_name!r}; use postgresql, mariadb or sqlite")
+    if backend_name == "sqlite":
+        url = _absolute_sqlite(url)
+    return url.render_as_string(hide_password=False)
+
+
+def _absolute_sqlite(url: URL) -> URL:
+    name = url.database or ""
+    if name in ("", ":memory:") or "mode=memory" in str(url) or name.startswith("file::memory:"):
+        raise ValueError(
+            "names an in-memory SQLite, which two connections cannot share; name a file, "
+            "for example sqlite:////var/lib/dsar/dsar.sqlite3"
+        )
+    if name.startswith("file:"):
+        return url
+    return url.set(database=str(Path(name).absolute()))
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Make it with ``load_settings``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    database_url: str = Field(default_factory=_default_database_url, repr=False)
+    source_database_url: str | None = Field(default=None, repr=False)
+    export_root: Path = Field(default=None)  # type: ignore[assignment]  # see _default_export_root
+    sweep_cron: str = "*/5 * * * *"
+    sweep_limit: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    lease_seconds: Annotated[float, Field(ge=1)] = 60
+    max_attempts: Annotated[int, Field(ge=1)] = 5
+    backoff_base_seconds: Annotated[float, Field(ge=1)] = 30
+    backoff_cap_seconds: Annotated[float, Field(ge=1)] = 3600
+    export_timeout_seconds: Annotated[float, Field(ge=1)] = 14400
+    drain_seconds: Annotated[float, Field(ge=0)] = 60
+    min_free_bytes: Annotated[int, Field(ge=0)] = 1024**3
+    retention_days: Annotated[int, Field(ge=0)] = 30
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    heartbeat_path: Path = Field(default_factory=_default_heartbeat_path)
+
+    @field_validator("database_url", "source_database_url")
+    @classmethod
+    def _check_url(cls, text: str | None) -> str | None:
+        return None if text is None else normalise_database_url(text)
+
+    @field_validator("sweep_cron")
+    @classmethod
+    def _check_cron(cls, text: str) -> str:
+        return parse_cron(text)
+
+    @field_validator("export_root", mode="before")
+    @classmethod
+    def _default_root(cls, path: object) -> object:
+        return _default_export_root() if path is None else path
+
+    @field_validator("export_root", "heartbeat_path")
+    @classmethod
+    def _check_path(cls, path: Path) -> Path:
+        if "://" in str(path) or str(path).startswith("s3:"):
+            raise ValueError("must be a folder on a disk; object stores are not supported yet")
+        return path.expanduser().absolute()
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, text: object) -> object:
+        return text.upper() if isinstance(text, str) else text
+
+    @model_validator(mode="after")
+    def _check_backoff(self) -> Self:
+        if self.backoff_cap_seconds < self.backoff_base_seconds:
+            raise ValueError("DSAR_BACKOFF_CAP_SECONDS: is less than DSAR_BACKOFF_BASE_SECONDS")
+        return self
+
+    @property
+    def source_is_control(self) -> bool:
+        """Whether the people's data and the requests live behind the same URL."""
+        return self.source_database_url in (None, self.database_url)
+
+    @property
+    def source_url(self) -> str:
+        """Where the people's data is read from."""
+        return self.source_database_url or self.database_url
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises ``SettingsError``, one line a wrong key, before anything else has happened.
+    """
+    folders = [os.environ.get("CREDENTIALS_DIRECTORY"), os.environ.get("DSAR_SECRETS_DIR")]
+    secrets = [folder for folder in folders if folder]
+    for folder in secrets:
+        if not Path(folder).is_dir():
+            raise SettingsError(f"the folder of secrets {folder} does not exist")
+    try:
+        return Settings(_secrets_dir=secrets or None)  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None
+
+
+def unknown_keys() -> list[str]:
+    """``DSAR_*`` names in the environment that no setting reads: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {"DSAR_SECRETS_DIR"}
+    return sorted(
+        key
+        for key in os.environ
+        if key.startswith(PREFIX) and key not in known and not key.startswith("DSAR_TEST_")
+    )
+
+
+def _describe(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            key = f"{PREFIX}{str(problem['loc'][0]).upper()}"
+            reason = f"{key}: {reason[:1].lower()}{reason[1:]}"
+        lines.append(reason)
+    return "; ".join(lines)
