@@ -1,0 +1,1 @@
+"""What the product does: claims, sections, snapshot, archive, export store, retention."""

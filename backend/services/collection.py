@@ -1,0 +1,161 @@
+"""From sections and a person to streams of rendered rows, all of one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from backend.engines import named_errors
+from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
+from backend.extensions import Runtime
+from backend.services.archive import SectionStream
+from backend.services.rendering import dump_object, function_rows, plain, table_renderer
+from backend.services.sections import Masked, Section, Subject, TableSection, Withheld
+from backend.services.snapshot import Snapshot, open_snapshot
+
+Checkpoint = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """An application's sections. ``account`` proves that the person exists."""
+
+    runtime: Runtime
+    sections: Sequence[Section]
+    account: TableSection
+    request: TableSection
+
+
+@contextmanager
+def open_collection(
+    collection: Collection, subject: Subject, checkpoint: Checkpoint
+) -> Iterator[tuple[Snapshot, Iterator[SectionStream]]]:
+    """Open one snapshot and give the sections' streams, to be read in order, one at a time.
+
+    ``checkpoint`` is called before every chunk of rows and may raise. Raises what
+    ``collect_all_user_data`` says.
+    """
+    runtime = collection.runtime
+    timeout = runtime.settings.export_timeout_seconds
+    request_row = _read_request(collection, subject)
+    with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
+        _prove_subject(collection, snapshot, subject)
+
+        def streams() -> Iterator[SectionStream]:
+            for section in collection.sections:
+                checkpoint()
+                yield _stream(section, snapshot, subject, checkpoint, request_row)
+
+        yield snapshot, streams()
+
+
+def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
+    """How many rows each section holds of a person, in one snapshot; writes nothing."""
+    runtime = collection.runtime
+    timeout = runtime.settings.export_timeout_seconds
+    counts = {}
+    with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
+        _prove_subject(collection, snapshot, subject)
+        for section in collection.sections:
+            if not isinstance(section, TableSection):
+                counts[section.name] = sum(1 for _ in section.rows(subject))
+            elif section.database == "source":
+                counts[section.name] = snapshot.count(section, subject)
+            else:
+                counts[section.name] = 1 if subject.reference_id else 0
+    return counts
+
+
+def _stream(
+    section: Section,
+    snapshot: Snapshot,
+    subject: Subject,
+    checkpoint: Checkpoint,
+    request_row: list[bytes],
+) -> SectionStream:
+    facts = describe(section)
+    if not isinstance(section, TableSection):
+        return SectionStream(section.name, section.single, function_rows(section, subject), facts)
+    if section.database == "control":
+        return SectionStream(section.name, section.single, request_row, facts)
+    render = table_renderer(section, subject, any_type=snapshot.any_type)
+    rows = map(render, snapshot.rows(section, subject, checkpoint))
+    return SectionStream(section.name, section.single, rows, facts)
+
+
+def describe(section: Section) -> dict[str, Any]:
+    """What ``meta.json`` says of a section: the Art. 15(1) facts, what is withheld and masked."""
+    facts: dict[str, Any] = asdict(section.facts)
+    if isinstance(section, TableSection):
+        withheld: dict[str, str] = {}
+        masked: dict[str, str] = {}
+        for name, disposition in section.columns.items():
+            if isinstance(disposition, Withheld):
+                withheld[name] = str(disposition.reason)
+            elif isinstance(disposition, Masked):
+                masked[name] = str(disposition.reason)
+            else:
+                for path, part in disposition.paths.items():
+                    target = withheld if isinstance(part, Withheld) else masked
+                    target[f"{name}.{path}"] = str(part.reason)
+        facts |= {"withheld": withheld, "masked": masked}
+    return facts
+
+
+def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
+    """The request's own section: at most one rendered row, from the control database.
+
+    A request of another person's is refused: nobody gets a file under somebody else's reference.
+    """
+    if not subject.reference_id:
+        return []
+    section = collection.request
+    columns = section.read_columns()
+    reference = section.table.c.gdpr_reference_id
+    query = sa.select(*columns, section.table.c.user_id.label("owner")).where(
+        sa.func.lower(reference) == subject.reference_id.lower()
+    )
+    engine = collection.runtime.control
+    with named_errors(engine.url), engine.connect() as connection:
+        row = connection.execution_options(isolation_level="AUTOCOMMIT").execute(query).first()
+    if row is None:
+        raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
+    if str(row.owner) != str(subject.user_id):
+        raise WrongSubject(f"the request {subject.reference_id!r} is another user's")
+    return [dump_object({str(c.name): plain(v) for c, v in zip(columns, row, strict=False)})]
+
+
+def _prove_subject(collection: Collection, snapshot: Snapshot, subject: Subject) -> None:
+    """Raise unless the person is there; tell a lagging replica from a person who is gone."""
+    if _exists(snapshot.connection, collection.account, subject):
+        return
+    runtime = collection.runtime
+    if not runtime.settings.source_is_control and _in_primary(collection, subject):
+        raise SubjectNotInReplica("the user is not in the replica yet; it will be tried again")
+    raise SubjectNotFound("the request's user does not exist (any more); cancel the request")
+
+
+def _exists(connection: Connection, account: TableSection, subject: Subject) -> bool:
+    key: sa.BindParameter[Any] = sa.bindparam("subject", subject.user_id)
+    query = sa.select(sa.literal(1)).select_from(account.table).where(account.owned_by(key))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _in_primary(collection: Collection, subject: Subject) -> bool:
+    """Whether the control database, where it is the replica's primary, has the person."""
+    engine = collection.runtime.control
+    with named_errors(engine.url), engine.connect() as bare:
+        connection = bare.execution_options(isolation_level="AUTOCOMMIT")
+        if not sa.inspect(connection).has_table(collection.account.table.name):
+            return False
+        try:
+            return _exists(connection, collection.account, subject)
+        except DBAPIError:
+            # A table of that name but of another shape: not this application's primary.
+            return False

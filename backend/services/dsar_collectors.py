@@ -1,0 +1,250 @@
+"""This application's sections: what a person's export consists of, column by column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from backend.extensions import Base, Runtime, current_runtime
+from backend.models import ApiToken, AuditLog, DSARRequest, User, Workflow, WorkflowRun
+from backend.services.collection import Collection, open_collection
+from backend.services.sections import (
+    EXPORTED,
+    Disposition,
+    Exported,
+    Facts,
+    Masked,
+    OwnerPath,
+    Reason,
+    Section,
+    Subject,
+    TableSection,
+    Withheld,
+)
+
+_CREDENTIAL: Final = Withheld(Reason.CREDENTIAL)
+_INTERNAL: Final = Withheld(Reason.INTERNAL)
+
+
+def _table(model: type[Base]) -> sa.Table:
+    table = model.__table__
+    assert isinstance(table, sa.Table)
+    return table
+
+
+def _exported(*names: str) -> dict[str, Disposition]:
+    return dict.fromkeys(names, EXPORTED)
+
+
+ACCOUNT: Final = TableSection(
+    name="account",
+    table=_table(User),
+    owner_paths=(OwnerPath("id"),),
+    single=True,
+    columns=_exported(
+        "id",
+        "email",
+        "name",
+        "locale",
+        "company",
+        "phone",
+        "preferences",
+        "monthly_spend_eur",
+        "created_at",
+        "last_login_at",
+        "last_login_ip",
+        "deleted_at",
+    )
+    | {"password_hash": _CREDENTIAL, "totp_secret": _CREDENTIAL},
+    facts=Facts(
+        purpose="to provide the account and to bill for it",
+        recipients="hosting and payment processors",
+        retention="while the account exists, and ten years for what tax law requires",
+    ),
+)
+
+WORKFLOWS: Final = TableSection(
+    name="workflows",
+    table=_table(Workflow),
+    owner_paths=(OwnerPath("user_id"),),
+    order_by=("id",),
+    columns=_exported(
+        "id",
+        "user_id",
+        "name",
+        "description",
+        "is_active",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+    )
+    | {
+        "definition": Exported(
+            paths={
+                "connections.*.secret": _CREDENTIAL,
+                "connections.*.access_token": _CREDENTIAL,
+                "connections.*.refresh_token": _CREDENTIAL,
+            }
+        )
+    },
+    facts=Facts(
+        purpose="to run the automations that the person built",
+        recipients="the services that the person connected",
+        retention="until the person deletes them, and 30 days after",
+    ),
+)
+
+WORKFLOW_RUNS: Final = TableSection(
+    name="workflow_runs",
+    table=_table(WorkflowRun),
+    owner_paths=(OwnerPath("user_id"),),
+    order_by=("id",),
+    columns=_exported(
+        "id",
+        "workflow_id",
+        "user_id",
+        "status",
+        "trigger",
+        "payload",
+        "error",
+        "cost_eur",
+        "started_at",
+        "finished_at",
+    ),
+    facts=Facts(
+        purpose="to run the automations, to show their history and to bill for them",
+        recipients="the services that the person connected",
+        retention="13 months",
+        source="the data subject, and the services that they connected",
+    ),
+)
+
+API_TOKENS: Final = TableSection(
+    name="api_tokens",
+    table=_table(ApiToken),
+    owner_paths=(OwnerPath("user_id"),),
+    order_by=("id",),
+    columns=_exported(
+        "id",
+        "user_id",
+        "name",
+        "prefix",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    | {"token_hash": _CREDENTIAL},
+    facts=Facts(
+        purpose="to let the person's own programs in",
+        recipients="none",
+        retention="until revoked, and 90 days after",
+    ),
+)
+
+# A log line belongs to whoever did it and to whoever it was done to. Of a line in which somebody
+# else acted, that person's key, address and browser are theirs, not the data subject's.
+_SOMEBODY_ELSE: Final = Masked(Reason.OTHER_PERSON, unless_own="actor_user_id")
+
+AUDIT_LOGS: Final = TableSection(
+    name="audit_logs",
+    table=_table(AuditLog),
+    owner_paths=(OwnerPath("actor_user_id"), OwnerPath("subject_user_id")),
+    order_by=("id",),
+    columns=_exported("id", "action", "details", "created_at")
+    | {
+        "actor_user_id": _SOMEBODY_ELSE,
+        "subject_user_id": Masked(Reason.OTHER_PERSON, unless_own="subject_user_id"),
+        "ip_address": _SOMEBODY_ELSE,
+        "user_agent": _SOMEBODY_ELSE,
+    },
+    facts=Facts(
+        purpose="to secure the service and to account for what was done in it",
+        recipients="none",
+        retention="24 months",
+        source="the service's own operation",
+    ),
+)
+
+DSAR_REQUEST: Final = TableSection(
+    name="dsar_request",
+    table=_table(DSARRequest),
+    owner_paths=(OwnerPath("user_id"),),
+    single=True,
+    database="control",
+    columns=_exported(
+        "id", "user_id", "gdpr_reference_id", "status", "requested_at", "completed_at"
+    )
+    | dict.fromkeys(
+        (
+            "export_bytes_size",
+            "last_error",
+            "export_storage_path",
+            "next_attempt_at",
+            "attempts",
+            "crashes",
+            "interruptions",
+            "claim_token",
+            "claimed_from",
+            "claimed_by",
+            "claimed_at",
+            "lease_expires_at",
+            "exported_at",
+            "export_state",
+            "export_claim_token",
+            "export_sha256",
+        ),
+        _INTERNAL,
+    ),
+    facts=Facts(
+        purpose="to answer the request and to account for it (GDPR Art. 12, 5(2))",
+        recipients="none",
+        retention="three years after the answer",
+    ),
+)
+
+SECTIONS: Final[Sequence[Section]] = (
+    ACCOUNT,
+    WORKFLOWS,
+    WORKFLOW_RUNS,
+    API_TOKENS,
+    AUDIT_LOGS,
+    DSAR_REQUEST,
+)
+
+
+def collection(runtime: Runtime) -> Collection:
+    """This application's sections, ready to be read through ``runtime``."""
+    return Collection(runtime=runtime, sections=SECTIONS, account=ACCOUNT, request=DSAR_REQUEST)
+
+
+def collect_all_user_data(user_id: Any, reference_id: str | None) -> dict[str, Any]:
+    """Everything an export of that person would hold, as JSON-compatible values in memory.
+
+    Returns a dict with the keys ``account``, ``workflows``, ``workflow_runs``, ``api_tokens``,
+    ``audit_logs`` and ``dsar_request``: the first and the last are objects, the others lists of
+    objects. All of it is read in one snapshot; nothing is written, and it may be repeated. For a
+    person with much data use ``persist_dsar_export``, whose memory stays flat.
+
+    Needs an application context. Raises ``SubjectNotFound`` when there is no such user,
+    ``RequestNotFound`` or ``WrongSubject`` when ``reference_id`` is not a request of that user's,
+    ``DatabaseUnreachable`` or ``DatabaseBusy``.
+    """
+    subject = Subject(user_id, reference_id)
+    with open_collection(collection(current_runtime()), subject, _never) as (_, streams):
+        return {stream.name: _load(stream.single, stream.rows) for stream in streams}
+
+
+def _load(single: bool, rows: Iterable[bytes]) -> Any:
+    values = [json.loads(row) for row in rows]
+    if not single:
+        return values
+    return values[0] if values else {}
+
+
+def _never() -> None:
+    """A checkpoint that never stops anything."""

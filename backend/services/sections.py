@@ -1,0 +1,227 @@
+"""What a section is: where one part of a person's data lives, and what becomes of every column.
+
+A section declares its table, one or more *owner paths* (how its rows lead to the person), and a
+*disposition* for every column: exported, withheld or masked. From that one declaration come the
+query and the JSON; a column without a disposition, or a disposition without a column, is a
+``SectionError`` when the section is declared, not a surprise in somebody's export.
+
+A plain function that yields rows can be a section too (``FunctionSection``), for what lives
+outside the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from backend.errors import SectionError
+
+
+class Reason(StrEnum):
+    """Why a value is withheld or masked; stated in the export's ``meta.json``."""
+
+    CREDENTIAL = "credential"  # a secret that gives access: never exported
+    TRADE_SECRET = "trade secret"  # noqa: S105  GDPR recital 63
+    OTHER_PERSON = "another person"  # GDPR Art. 15(4)
+    INTERNAL = "internal bookkeeping, not personal data"
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The column is never even read (for a path within JSON: the value is replaced by a note)."""
+
+    reason: Reason
+
+    @property
+    def note(self) -> str:
+        return f"[withheld: {self.reason}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """The row is exported, this value replaced by a note; Art. 15(4) asks for no more.
+
+    With ``unless_own`` (a column of the same table that holds a person's key) the value stays
+    where that key is the data subject's.
+    """
+
+    reason: Reason
+    unless_own: str | None = None
+
+    @property
+    def note(self) -> str:
+        return f"[masked: {self.reason}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The value is exported as it is.
+
+    For a JSON column ``paths`` gives parts of it a disposition of their own: dotted keys, ``*``
+    for any key or element, for example ``connections.*.secret``.
+    """
+
+    paths: Mapping[str, Withheld | Masked] = field(default_factory=dict)
+
+
+Disposition = Exported | Withheld | Masked
+EXPORTED = Exported()
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A join on the way to the person: ``column`` here equals ``target`` of the next table."""
+
+    column: str
+    target: sa.Column[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPath:
+    """How a row leads to the person: ``hops`` (none, usually), then the column with their key."""
+
+    column: str
+    hops: tuple[Hop, ...] = ()
+
+    def condition(self, table: sa.Table, subject: ColumnElement[Any]) -> ColumnElement[bool]:
+        """The rows of ``table`` that this path gives to ``subject``.
+
+        Joins become ``IN (SELECT …)``, so that no row comes twice however many ways lead to it.
+        """
+        if not self.hops:
+            return table.c[self.column] == subject
+        hop, *rest = self.hops
+        next_table = hop.target.table
+        assert isinstance(next_table, sa.Table)
+        inner = OwnerPath(self.column, tuple(rest)).condition(next_table, subject)
+        return table.c[hop.column].in_(sa.select(hop.target).where(inner))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What Art. 15(1)(a)–(h) wants told beside a section's rows."""
+
+    purpose: str
+    recipients: str
+    retention: str
+    source: str = "the data subject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSection:
+    """A section read from one table. See the module's docstring.
+
+    ``single`` makes the JSON file one object instead of an array. ``database`` says where the
+    table lives: ``source`` (the people's data) or ``control`` (the requests). ``order_by`` must
+    be what an index gives, or the database sorts. Soft-deleted rows are in, unless
+    ``leave_out_deleted`` names the column that marks them; the reason then belongs in ``facts``.
+    """
+
+    name: str
+    table: sa.Table
+    owner_paths: tuple[OwnerPath, ...]
+    columns: Mapping[str, Disposition]
+    facts: Facts
+    single: bool = False
+    database: Literal["source", "control"] = "source"
+    order_by: tuple[str, ...] = ()
+    leave_out_deleted: str | None = None
+
+    def __post_init__(self) -> None:
+        real = {column.name for column in self.table.columns}
+        declared = set(self.columns)
+        where = f"section {self.name!r} ({self.table.name})"
+        if missing := sorted(real - declared):
+            raise SectionError(
+                f"{where}: no disposition for {', '.join(missing)}; "
+                "declare each one exported, withheld or masked"
+            )
+        named = {*self.order_by, *(path.hops[0].column for path in self.owner_paths if path.hops)}
+        named |= {path.column for path in self.owner_paths if not path.hops}
+        named |= {d.unless_own for d in self.columns.values() if isinstance(d, Masked)} - {None}  # type: ignore[arg-type]
+        named |= {self.leave_out_deleted} - {None} if self.leave_out_deleted else set()
+        if unknown := sorted((declared | named) - real):
+            raise SectionError(f"{where}: the table has no column {', '.join(unknown)}")
+        if not self.owner_paths:
+            raise SectionError(f"{where}: no owner path leads to the person")
+
+    def read_columns(self) -> list[sa.Column[Any]]:
+        """The columns that the query reads, in the table's order: never a withheld one."""
+        wanted = {name for name, d in self.columns.items() if not isinstance(d, Withheld)}
+        return [column for column in self.table.columns if column.name in wanted]
+
+    def extra_columns(self) -> list[sa.Column[Any]]:
+        """Withheld columns that are read all the same, only to decide about a mask."""
+        needed = {d.unless_own for d in self.columns.values() if isinstance(d, Masked)}
+        return [
+            column
+            for column in self.table.columns
+            if column.name in needed and isinstance(self.columns[column.name], Withheld)
+        ]
+
+    def owned_by(self, subject: ColumnElement[Any]) -> ColumnElement[bool]:
+        """The condition that a row belongs to ``subject`` by any owner path."""
+        condition = sa.or_(*(path.condition(self.table, subject) for path in self.owner_paths))
+        if self.leave_out_deleted:
+            condition &= self.table.c[self.leave_out_deleted].is_(None)
+        return condition
+
+    def ordering(self) -> list[sa.Column[Any]]:
+        """The order of the rows: as declared, else by primary key."""
+        if self.order_by:
+            return [self.table.c[name] for name in self.order_by]
+        return list(self.table.primary_key.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose data is collected, and for which request. Its repr shows nothing of it."""
+
+    user_id: Any = field(repr=False)
+    reference_id: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSection:
+    """A section whose rows a function yields, for data that no table here holds.
+
+    ``rows`` gets the ``Subject`` and yields mappings of names to values; it must yield that
+    person's rows only, and may be called again for the same person.
+    """
+
+    name: str
+    rows: Callable[[Subject], Iterable[Mapping[str, Any]]]
+    facts: Facts
+    single: bool = False
+
+
+Section = TableSection | FunctionSection
+
+
+def apply_paths(value: Any, paths: Mapping[str, Withheld | Masked]) -> Any:
+    """Replace what each dotted path of a parsed JSON value points at by its note."""
+    for path, disposition in paths.items():
+        value = _replace(value, path.split("."), disposition.note)
+    return value
+
+
+def _replace(value: Any, keys: Sequence[str], note: str) -> Any:
+    if not keys:
+        return note
+    first, rest = keys[0], keys[1:]
+    if isinstance(value, dict):
+        return {
+            key: _replace(item, rest, note) if first in ("*", key) else item
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            _replace(item, rest, note) if first in ("*", str(index)) else item
+            for index, item in enumerate(value)
+        ]
+    return value
