@@ -1,0 +1,50 @@
+"""The composition root: the Flask application, ``db``, and the runtime of the services."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from backend.clock import SYSTEM_CLOCK, Clock
+from backend.engines import is_sqlite_url, make_control_engine, make_snapshot_engine
+from backend.extensions import Runtime, bind_runtime, db
+from backend.services.rendering import json_from_database, json_from_sqlite
+from backend.services.session_guard import watch_sessions
+from backend.settings import Settings, load_settings
+
+__all__ = ["create_app", "db", "init_dsar", "make_runtime"]
+
+
+def create_app(settings: Settings | None = None, *, clock: Clock = SYSTEM_CLOCK) -> Flask:
+    """Make the application: ``db`` and the exporter bound, and no route at all.
+
+    ``settings`` default to ``load_settings()``, whose ``SettingsError`` passes. Connects to
+    nothing and writes nothing.
+    """
+    if settings is None:
+        settings = load_settings()
+    app = Flask("backend", static_folder=None)
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"hide_parameters": True}
+    db.init_app(app)
+    init_dsar(app, settings, clock=clock)
+    return app
+
+
+def init_dsar(app: Flask, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Bind the exporter to an application of one's own, beside its ``db``; see the README."""
+    bind_runtime(app.extensions, make_runtime(settings, clock=clock))
+    # Flask-SQLAlchemy makes its session's class when db is made: db.session() is of that class.
+    watch_sessions(db.session.session_factory.class_)
+
+
+def make_runtime(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Runtime:
+    """The services' runtime for some settings. Connects to nothing yet."""
+    sqlite = is_sqlite_url(settings.source_url)
+    return Runtime(
+        settings=settings,
+        control=make_control_engine(settings.database_url),
+        source=make_snapshot_engine(
+            settings.source_url, json_from_sqlite if sqlite else json_from_database
+        ),
+        clock=clock,
+    )

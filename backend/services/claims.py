@@ -1,0 +1,646 @@
+"""Claim, renew, release, record: every statement that changes a request.
+
+Each verb is one short control transaction. A claim is a lease with a fencing token: the token
+grows at each claim, and every later write names id, status *and* token and checks that it changed
+one row, so a worker that was frozen past its lease changes nothing.
+
+What two workers compare is the database's time, read once per transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from backend.errors import (
+    BusyError,
+    DatabaseBusy,
+    DatabaseUnreachable,
+    LeaseLost,
+    RequestNotFound,
+    Superseded,
+    WrongState,
+)
+from backend.failures import Failure
+from backend.migrations.runner import VERSION_TABLE, require_current
+from backend.models import DSARAttempt, DSARRequest
+from backend.services.control import Controller, aware
+from backend.services.export_store import ADOPTED_TOKEN, Version
+from backend.services.retry_policy import RetryPolicy
+
+REQUESTS: Final[sa.Table] = DSARRequest.__table__  # type: ignore[assignment]
+ATTEMPTS: Final[sa.Table] = DSARAttempt.__table__  # type: ignore[assignment]
+
+_PENDING: Final = DSARRequest.STATUS_PENDING
+_PROCESSING: Final = DSARRequest.STATUS_PROCESSING
+_COMPLETED: Final = DSARRequest.STATUS_COMPLETED
+_FAILED: Final = DSARRequest.STATUS_FAILED
+_CANCELLED: Final = DSARRequest.STATUS_CANCELLED
+
+WORKER_LOST: Final = "worker_lost"
+# A drain is nobody's failure, but a request that is interrupted at every deployment is never
+# answered: past this many interruptions it backs off and is reported.
+MAX_INTERRUPTIONS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Proof of the right to export one request, until the lease ends.
+
+    Its repr shows neither the person nor the reference.
+    """
+
+    request_id: int
+    token: int
+    attempt: int
+    worker: str
+    claimed_from: str
+    claimed_at: datetime
+    user_id: Any = field(repr=False)
+    reference_id: str | None = field(repr=False)
+    sweep_id: str | None = None
+    recorded_token: int | None = None
+    interruptions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a sweep has before it; read in one statement, so that an empty sweep costs one."""
+
+    now: datetime
+    expired: bool
+    due: bool
+    prunable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """An expired claim that was taken away. ``failed``: it was the last one allowed."""
+
+    request_id: int
+    token: int
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disposal:
+    """What became of a claim that did not complete.
+
+    ``outcome`` is one of ``DSARAttempt.OUTCOME_*``; ``retry_in_seconds`` is None where nothing is
+    planned (failed, released, or the earlier record stands).
+    """
+
+    outcome: str
+    retry_in_seconds: float | None = None
+
+
+RepairLink = Callable[[str, int, int | None], object]
+
+
+class Claims:
+    """The verbs. ``lease_seconds`` is how long a claim lives without a renewal."""
+
+    def __init__(
+        self, controller: Controller, *, lease_seconds: float, policy: RetryPolicy
+    ) -> None:
+        self._control = controller
+        self._lease = timedelta(seconds=lease_seconds)
+        self._policy = policy
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def look(self, *, prune_before: datetime | None) -> Outlook:
+        """Whether anything has expired, is due, or is to be pruned; in one statement.
+
+        Raises ``SchemaError`` when the database is not migrated to this release's schema.
+        """
+        r = REQUESTS.c
+        now, at = self._control.instant(), self._control.statement_instant()
+        expired = sa.exists().where(_expired(at))
+        # Not EXISTS: for that PostgreSQL reads the table until it meets a due row, through a
+        # million finished ones if need be. In the claim's order it is the claim's index.
+        due = (
+            sa.select(r.id)
+            .where(r.status == _PENDING, r.next_attempt_at <= at)
+            .order_by(r.requested_at, r.id)
+            .limit(1)
+            .scalar_subquery()
+            .is_not(None)
+        )
+        version: sa.TextClause = sa.text(VERSION_TABLE)
+        revision = sa.select(sa.literal_column("version_num", sa.String)).select_from(version)
+        columns: list[sa.ColumnElement[Any]] = [
+            now.label("now"),
+            expired.label("expired"),
+            due.label("due"),
+        ]
+        if prune_before is not None:
+            columns.append(
+                sa.exists()
+                .where(r.export_state == DSARRequest.EXPORT_RECORDED, r.exported_at < prune_before)
+                .label("prunable")
+            )
+        query = sa.select(*columns, revision.limit(1).scalar_subquery().label("revision"))
+        row = self._read_migrated(query)
+        return Outlook(
+            now=aware(row["now"]),
+            expired=bool(row["expired"]),
+            due=bool(row["due"]),
+            prunable=bool(row.get("prunable", False)),
+        )
+
+    def _read_migrated(self, query: sa.Select[Any]) -> RowMapping:
+        """The query's one row. Raises ``SchemaError`` unless the schema is this release's."""
+        try:
+            with self._control.read() as connection:
+                row = connection.execute(query).mappings().one()
+        except DBAPIError:
+            if not sa.inspect(self._control.engine).has_table(VERSION_TABLE):
+                require_current(None)
+            raise
+        require_current(row["revision"])
+        return row
+
+    # -- claiming ----------------------------------------------------------------------------
+
+    def claim_due(
+        self, cutoff: datetime, *, worker: str, sweep_id: str | None = None
+    ) -> Claim | None:
+        """Take the oldest request that was due at ``cutoff``; None when none is to be had.
+
+        Requests that another worker is looking at right now are passed over, not waited for.
+        """
+        r = REQUESTS.c
+        query = (
+            sa.select(*_CLAIM_COLUMNS, self._control.instant().label("now"))
+            .where(r.status == _PENDING, r.next_attempt_at <= cutoff)
+            .order_by(r.requested_at, r.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        return self._claim(query, worker=worker, sweep_id=sweep_id, check=None)
+
+    def claim_reference(self, reference_id: str, *, worker: str) -> Claim:
+        """Take one request by its reference: pending, failed, or completed (to export it again).
+
+        Raises ``RequestNotFound``; ``BusyError`` when another worker is exporting it;
+        ``WrongState`` when it is cancelled.
+        """
+        query = (
+            sa.select(*_CLAIM_COLUMNS, self._control.instant().label("now"))
+            .where(reference_is(self._control, reference_id))
+            .with_for_update()
+        )
+
+        def check(row: RowMapping) -> None:
+            if row["status"] == _PROCESSING:
+                raise BusyError(f"{reference_id} is being exported by another worker; try later")
+            if row["status"] == _CANCELLED:
+                raise WrongState(f"{reference_id} is cancelled; open a new request")
+
+        claim = self._claim(query, worker=worker, sweep_id=None, check=check)
+        if claim is None:
+            raise RequestNotFound(f"there is no request with the reference {reference_id!r}")
+        return claim
+
+    def _claim(
+        self,
+        query: sa.Select[Any],
+        *,
+        worker: str,
+        sweep_id: str | None,
+        check: Callable[[RowMapping], None] | None,
+    ) -> Claim | None:
+        def take(connection: Connection, *, numbers_reused: bool = False) -> Claim | None:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                return None
+            if check is not None:
+                check(row)
+            last = row["claim_token"]
+            if numbers_reused:
+                last = max(last, self._last_token(connection, row["id"]))
+            claim = _claim_of(row, token=last + 1, worker=worker, sweep_id=sweep_id)
+            self._write_claim(connection, claim)
+            return claim
+
+        try:
+            return self._control.run(take)
+        except IntegrityError:
+            # The trail has this (id, token) already: the row was deleted, and its number given
+            # to another. Tokens must still only grow.
+            return self._control.run(lambda connection: take(connection, numbers_reused=True))
+
+    def _last_token(self, connection: Connection, request_id: int) -> int:
+        query = sa.select(sa.func.max(ATTEMPTS.c.claim_token)).where(
+            ATTEMPTS.c.request_id == request_id
+        )
+        return int(connection.execute(query).scalar() or 0)
+
+    def _write_claim(self, connection: Connection, claim: Claim) -> None:
+        connection.execute(
+            sa.update(REQUESTS)
+            .where(REQUESTS.c.id == claim.request_id)
+            .values(
+                status=_PROCESSING,
+                claim_token=claim.token,
+                attempts=REQUESTS.c.attempts + 1,
+                claimed_from=claim.claimed_from,
+                claimed_by=claim.worker,
+                claimed_at=claim.claimed_at,
+                lease_expires_at=claim.claimed_at + self._lease,
+            )
+        )
+        connection.execute(
+            sa.insert(ATTEMPTS).values(
+                request_id=claim.request_id,
+                claim_token=claim.token,
+                attempt=claim.attempt,
+                sweep_id=claim.sweep_id,
+                worker=claim.worker,
+                started_at=claim.claimed_at,
+                outcome=DSARAttempt.OUTCOME_RUNNING,
+            )
+        )
+
+    # -- holding -----------------------------------------------------------------------------
+
+    def renew(self, claim: Claim) -> None:
+        """Extend the lease from now. Raises ``LeaseLost`` when the claim is no longer current."""
+
+        def extend(connection: Connection) -> int:
+            expires = self._control.now(connection) + self._lease
+            return connection.execute(
+                sa.update(REQUESTS).where(current(claim)).values(lease_expires_at=expires)
+            ).rowcount
+
+        if self._control.run(extend) != 1:
+            raise LeaseLost("the claim is no longer current: cancelled, deleted or taken over")
+
+    # -- ending ------------------------------------------------------------------------------
+
+    def record(
+        self,
+        claim: Claim,
+        version: Version,
+        rows: int,
+        publish: Callable[[], str],
+        *,
+        patience: Callable[[], None],
+    ) -> str:
+        """Publish a durable version and record it as the request's export: COMMIT decides.
+
+        ``publish`` points the public link at the version and returns where it is; it is called
+        with the row locked, and may be called again. Raises ``Superseded`` when the claim is no
+        longer current (nothing was recorded); ``OutcomeUnknown`` when the answer to the COMMIT
+        was lost and ``patience``, called before every further look, raised that.
+        """
+        path = ""
+
+        def write(connection: Connection) -> None:
+            nonlocal path
+            row = self._lock_current(connection, claim)
+            path = publish()
+            self._write_record(connection, claim, version, path, row["now"])
+            _end_attempt(
+                connection,
+                claim,
+                row["now"],
+                DSARAttempt.OUTCOME_COMPLETED,
+                rows=rows,
+                bytes=version.size,
+                sha256=version.sha256,
+            )
+
+        while True:
+            try:
+                self._control.run(write)
+                return path
+            except DatabaseUnreachable:
+                # The COMMIT may be on its way still. Only a read that waits for the row's lock
+                # can tell; a plain one could show the row as it was.
+                if self._was_recorded(claim, patience):
+                    return path
+
+    def _was_recorded(self, claim: Claim, patience: Callable[[], None]) -> bool:
+        """Settle a lost COMMIT by a locking read. Raises ``Superseded`` if somebody else won."""
+        while True:
+            patience()
+            try:
+                with self._control.begin() as connection:
+                    row = (
+                        connection.execute(
+                            sa.select(
+                                REQUESTS.c.status,
+                                REQUESTS.c.claim_token,
+                                REQUESTS.c.export_claim_token,
+                            )
+                            .where(REQUESTS.c.id == claim.request_id)
+                            .with_for_update()
+                        )
+                        .mappings()
+                        .first()
+                    )
+            except (DatabaseUnreachable, DatabaseBusy):
+                continue
+            if row is not None and row["export_claim_token"] == claim.token:
+                return True
+            if row is None or row["status"] != _PROCESSING or row["claim_token"] != claim.token:
+                raise Superseded("the claim was taken over while its record was in doubt")
+            return False
+
+    def _write_record(
+        self, connection: Connection, claim: Claim, version: Version, path: str, now: datetime
+    ) -> None:
+        changed = connection.execute(
+            sa.update(REQUESTS)
+            .where(current(claim))
+            .values(
+                status=_COMPLETED,
+                completed_at=sa.func.coalesce(REQUESTS.c.completed_at, now),
+                exported_at=now,
+                export_bytes_size=version.size,
+                export_sha256=version.sha256,
+                export_storage_path=path,
+                export_claim_token=claim.token,
+                export_state=DSARRequest.EXPORT_RECORDED,
+                last_error=None,
+                **_UNCLAIMED,
+            )
+        ).rowcount
+        if changed != 1:
+            raise Superseded("the claim is no longer current")
+
+    def dispose(self, claim: Claim, failure: Failure, *, permanent: bool) -> Disposal:
+        """End a claim whose attempt failed: plan a retry, or fail for good.
+
+        A request that was completed before stays so, its record untouched. Raises ``Superseded``
+        when the claim is no longer current.
+        """
+        delay = None if permanent else self._policy.delay_seconds(claim.attempt)
+
+        def write(connection: Connection) -> Disposal:
+            now = self._lock_current(connection, claim)["now"]
+            disposal = self._after_failure(connection, claim, failure.summary(), now, delay)
+            _end_attempt(
+                connection,
+                claim,
+                now,
+                disposal.outcome,
+                error_code=failure.code,
+                error_class=failure.error_class,
+                error_at=failure.error_at,
+            )
+            return disposal
+
+        return self._control.run(write)
+
+    def _after_failure(
+        self,
+        connection: Connection,
+        claim: Claim,
+        summary: str,
+        now: datetime,
+        delay: float | None,
+        **values: Any,
+    ) -> Disposal:
+        """Write what a failed (or lost) claim leaves behind, the row being locked."""
+        if claim.claimed_from == _COMPLETED:
+            values |= {"status": _COMPLETED, "attempts": REQUESTS.c.attempts - 1}
+            disposal = Disposal(DSARAttempt.OUTCOME_FAILED)
+        elif delay is None or claim.claimed_from == _FAILED:
+            values |= {"status": _FAILED, "last_error": summary}
+            disposal = Disposal(DSARAttempt.OUTCOME_FAILED)
+        else:
+            retry_at = now + timedelta(seconds=delay)
+            values |= {"status": _PENDING, "last_error": summary, "next_attempt_at": retry_at}
+            disposal = Disposal(DSARAttempt.OUTCOME_RETRIED, delay)
+        connection.execute(sa.update(REQUESTS).where(current(claim)).values(**values, **_UNCLAIMED))
+        return disposal
+
+    def release(
+        self, claim: Claim, failure: Failure | None = None, *, interrupted: bool = False
+    ) -> Disposal:
+        """Give a claim back unused: the request is as it was, and the attempt does not count.
+
+        ``interrupted`` says that a drain did it; past ``MAX_INTERRUPTIONS`` of these the request
+        backs off. Raises ``Superseded`` when the claim is no longer current.
+        """
+        times = claim.interruptions + 1 if interrupted else 0
+
+        def write(connection: Connection) -> Disposal:
+            now = self._lock_current(connection, claim)["now"]
+            delay = None
+            values: dict[str, Any] = {"status": claim.claimed_from}
+            if interrupted:
+                values["interruptions"] = REQUESTS.c.interruptions + 1
+            if times > MAX_INTERRUPTIONS and claim.claimed_from == _PENDING:
+                delay = self._policy.backoff_seconds(times - MAX_INTERRUPTIONS)
+                values["next_attempt_at"] = now + timedelta(seconds=delay)
+            connection.execute(
+                sa.update(REQUESTS)
+                .where(current(claim))
+                .values(attempts=REQUESTS.c.attempts - 1, **values, **_UNCLAIMED)
+            )
+            errors = {} if failure is None else _error_columns(failure)
+            _end_attempt(connection, claim, now, DSARAttempt.OUTCOME_RELEASED, **errors)
+            return Disposal(DSARAttempt.OUTCOME_RELEASED, delay)
+
+        return self._control.run(write)
+
+    def abandon(self, claim: Claim) -> None:
+        """Note in the trail that a claim ended without effect: another one is current now."""
+
+        def write(connection: Connection) -> None:
+            now = self._control.now(connection)
+            _end_attempt(connection, claim, now, DSARAttempt.OUTCOME_SUPERSEDED)
+
+        self._control.run(write)
+
+    def relink(self, request_id: int, repair_link: RepairLink) -> bool:
+        """Make the public link what the record says, with the row locked.
+
+        For a publisher whose COMMIT failed, and for ``verify``. Returns what ``repair_link``
+        says: whether the link had to be changed. A request that is gone has nothing to repair.
+        """
+
+        def write(connection: Connection) -> bool:
+            query = sa.select(*_CLAIM_COLUMNS).where(REQUESTS.c.id == request_id)
+            row = connection.execute(query.with_for_update()).mappings().first()
+            if row is None or row["gdpr_reference_id"] is None:
+                return False
+            return bool(repair_link(row["gdpr_reference_id"], request_id, recorded_token(row)))
+
+        return self._control.run(write)
+
+    # -- reclaiming --------------------------------------------------------------------------
+
+    def reclaim_expired(self, *, limit: int, repair_link: RepairLink) -> list[Reclaimed]:
+        """Take away claims whose lease has run out; their workers are dead, frozen or cut off.
+
+        The first crash leaves a request due at once, later ones back off; with the last attempt
+        used up it fails as ``worker_lost``. A row that somebody holds locked is passed over: a
+        frozen worker must not stop every sweeper. ``repair_link(reference, id, recorded token)``
+        is called with the row locked.
+        """
+
+        def take(connection: Connection) -> list[Reclaimed]:
+            now = self._control.now(connection)
+            query = (
+                sa.select(*_CLAIM_COLUMNS, REQUESTS.c.crashes, REQUESTS.c.claimed_by)
+                .where(_expired(now))
+                .order_by(REQUESTS.c.lease_expires_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            rows = connection.execute(query).mappings().all()
+            return [self._reclaim(connection, row, now, repair_link) for row in rows]
+
+        return self._control.run(take)
+
+    def _reclaim(
+        self, connection: Connection, row: RowMapping, now: datetime, repair_link: RepairLink
+    ) -> Reclaimed:
+        lost = _lost_claim(row, now)
+        crashes = row["crashes"] + 1
+        delay: float | None = 0.0 if crashes == 1 else self._policy.backoff_seconds(crashes - 1)
+        if lost.attempt >= self._policy.max_attempts:
+            delay = None
+        disposal = self._after_failure(
+            connection, lost, WORKER_LOST, now, delay, crashes=REQUESTS.c.crashes + 1
+        )
+        _end_attempt(connection, lost, now, DSARAttempt.OUTCOME_LOST, error_code=WORKER_LOST)
+        if lost.reference_id is not None:
+            repair_link(lost.reference_id, lost.request_id, lost.recorded_token)
+        failed = disposal.outcome == DSARAttempt.OUTCOME_FAILED and lost.claimed_from != _COMPLETED
+        return Reclaimed(lost.request_id, lost.token, failed)
+
+    def _lock_current(self, connection: Connection, claim: Claim) -> dict[str, Any]:
+        """Lock the claim's row. Raises ``Superseded`` unless the claim is still current."""
+        query = (
+            sa.select(REQUESTS.c.id, self._control.instant().label("now"))
+            .where(current(claim))
+            .with_for_update()
+        )
+        row = connection.execute(query).mappings().first()
+        if row is None:
+            raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
+        return {"now": aware(row["now"])}
+
+
+def current(claim: Claim) -> sa.ColumnElement[bool]:
+    """The condition that a claim is still the row's current one. Every later write has it."""
+    r = REQUESTS.c
+    return sa.and_(r.id == claim.request_id, r.status == _PROCESSING, r.claim_token == claim.token)
+
+
+def _expired(now: Any) -> sa.ColumnElement[bool]:
+    """Processing, and nobody renews it. Without a lease it was put so by another program."""
+    r = REQUESTS.c
+    return sa.and_(
+        r.status == _PROCESSING, sa.or_(r.lease_expires_at < now, r.lease_expires_at.is_(None))
+    )
+
+
+def reference_is(control: Controller, reference_id: str) -> sa.ColumnElement[bool]:
+    """The condition on the reference, without regard to case, such that its index serves it."""
+    column = REQUESTS.c.gdpr_reference_id
+    if control.engine.dialect.name in ("sqlite", "postgresql"):
+        return sa.func.lower(column) == reference_id.lower()
+    return column == reference_id
+
+
+_UNCLAIMED: Final[dict[str, Any]] = {
+    "claimed_from": None,
+    "claimed_by": None,
+    "claimed_at": None,
+    "lease_expires_at": None,
+}
+
+# Never requested_at: on SQLite it may hold a text that is no date, and the conversion would raise
+# here, where one bad row would block all others.
+_CLAIM_COLUMNS: Final = (
+    REQUESTS.c.id,
+    REQUESTS.c.user_id,
+    REQUESTS.c.gdpr_reference_id,
+    REQUESTS.c.status,
+    REQUESTS.c.attempts,
+    REQUESTS.c.interruptions,
+    REQUESTS.c.claim_token,
+    REQUESTS.c.claimed_from,
+    REQUESTS.c.export_claim_token,
+    REQUESTS.c.export_state,
+)
+
+
+def _claim_of(row: RowMapping, *, token: int, worker: str, sweep_id: str | None) -> Claim:
+    return Claim(
+        request_id=row["id"],
+        token=token,
+        attempt=row["attempts"] + 1,
+        worker=worker,
+        claimed_from=row["status"],
+        claimed_at=aware(row["now"]),
+        user_id=row["user_id"],
+        reference_id=row["gdpr_reference_id"],
+        sweep_id=sweep_id,
+        recorded_token=recorded_token(row),
+        interruptions=row["interruptions"],
+    )
+
+
+def _lost_claim(row: RowMapping, now: datetime) -> Claim:
+    """The claim that an expired row was under. Without a ``claimed_from`` it came from pending."""
+    return Claim(
+        request_id=row["id"],
+        token=row["claim_token"],
+        attempt=row["attempts"],
+        worker=row["claimed_by"] or "",
+        claimed_from=row["claimed_from"] or _PENDING,
+        claimed_at=now,
+        user_id=row["user_id"],
+        reference_id=row["gdpr_reference_id"],
+        recorded_token=recorded_token(row),
+        interruptions=row["interruptions"],
+    )
+
+
+def recorded_token(row: RowMapping) -> int | None:
+    """The token of the version on record; None without one, or once its file was pruned."""
+    if row["export_state"] == DSARRequest.EXPORT_UNVERIFIED:
+        return ADOPTED_TOKEN
+    if row["export_state"] != DSARRequest.EXPORT_RECORDED:
+        return None
+    token: int | None = row["export_claim_token"]
+    return token
+
+
+def _error_columns(failure: Failure) -> dict[str, str]:
+    return {
+        "error_code": failure.code,
+        "error_class": failure.error_class,
+        "error_at": failure.error_at,
+    }
+
+
+def _end_attempt(
+    connection: Connection, claim: Claim, now: datetime, outcome: str, **values: Any
+) -> None:
+    """Close the attempt's row, if it is still open."""
+    a = ATTEMPTS.c
+    values["duration_ms"] = max(0, int((now - claim.claimed_at).total_seconds() * 1000))
+    connection.execute(
+        sa.update(ATTEMPTS)
+        .where(
+            a.request_id == claim.request_id,
+            a.claim_token == claim.token,
+            a.outcome == DSARAttempt.OUTCOME_RUNNING,
+        )
+        .values(outcome=outcome, finished_at=now, **values)
+    )

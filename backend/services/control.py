@@ -1,0 +1,102 @@
+"""Control transactions: short, on connections of their own, each one a visible block.
+
+``begin`` opens one; ``Controller.run`` runs a function in one and tries again when it lost a
+fight for a lock (SQLite's busy writer, a deadlock, a serialization failure): the transaction was
+rolled back whole, so nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from backend.clock import Clock
+from backend.engines import named_errors
+from backend.errors import DatabaseBusy
+
+_TRIES: Final = 4
+_PAUSE_SECONDS: Final = 0.2
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Runs control transactions on one engine; tells the time that its machines agree on."""
+
+    engine: Engine
+    clock: Clock
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One control transaction: committed when the block ends well, else rolled back.
+
+        Raises ``DatabaseBusy`` or ``DatabaseUnreachable`` instead of the driver's errors. When
+        that comes out of the COMMIT itself, the transaction may or may not have taken effect.
+        """
+        with named_errors(self.engine.url), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for single reads, without a transaction around them."""
+        with named_errors(self.engine.url), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def run(self, work: Callable[[Connection], Result]) -> Result:
+        """Run ``work`` in a control transaction, again (a bounded number of times) when busy."""
+        for tries_left in range(_TRIES - 1, -1, -1):
+            try:
+                with self.begin() as connection:
+                    return work(connection)
+            except DatabaseBusy:
+                if not tries_left:
+                    raise
+                # Two that collided must not collide again at the same instant.
+                time.sleep(_PAUSE_SECONDS * random.random())
+        raise AssertionError("unreachable")
+
+    def instant(self) -> sa.ColumnElement[datetime]:
+        """The database's clock as a column, to be read beside others; see ``aware``.
+
+        The database's, because two machines compare these times; on SQLite, which is used by one
+        machine, the host's.
+        """
+        name = self.engine.dialect.name
+        if name == "postgresql":
+            return sa.func.clock_timestamp(type_=sa.DateTime(timezone=True))
+        if name == "sqlite":
+            return sa.literal(self.clock.now().isoformat(), sa.String()).label("now")  # type: ignore[return-value]
+        return sa.func.utc_timestamp(6, type_=sa.DateTime())
+
+    def statement_instant(self) -> Any:
+        """The current instant, for a condition within a single statement.
+
+        On PostgreSQL ``now()``, not ``clock_timestamp()``: an index cannot serve a comparison
+        with a function that may change from row to row.
+        """
+        name = self.engine.dialect.name
+        if name == "postgresql":
+            return sa.func.now()
+        return self.clock.now() if name == "sqlite" else sa.func.utc_timestamp(6)
+
+    def now(self, connection: Connection) -> datetime:
+        """The current instant, by the clock that every machine on this database shares."""
+        if self.engine.dialect.name == "sqlite":
+            return self.clock.now()
+        return aware(connection.execute(sa.select(self.instant())).scalar_one())
+
+
+def aware(value: datetime | str) -> datetime:
+    """What ``Controller.instant`` was read as, as an aware instant in UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

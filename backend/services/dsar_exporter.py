@@ -1,0 +1,409 @@
+"""The two entry points, and one attempt at one request as visible phases.
+
+::
+
+    claim ─▶ build (collect, pack, stage) ─▶ check ─▶ record (publish, COMMIT) ─▶ tidy
+               │ anything that goes wrong
+               └─▶ delete what was staged ─▶ released | retried | failed | superseded
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from dataclasses import dataclass
+from io import BytesIO
+from typing import IO, Any, Final
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from backend.engines import named_errors
+from backend.errors import (
+    BadReference,
+    DatabaseBusy,
+    DatabaseUnreachable,
+    DSARError,
+    EnvironmentTrouble,
+    OutcomeUnknown,
+    SubjectMissing,
+    Superseded,
+)
+from backend.extensions import Runtime, current_runtime, db
+from backend.failures import Failure, Kind, failure_of
+from backend.logs import get_logger
+from backend.models import DSARAttempt
+from backend.references import is_usable_reference
+from backend.services import session_guard
+from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder, write_archive
+from backend.services.claims import Claim, Claims, Disposal
+from backend.services.collection import open_collection
+from backend.services.control import Controller
+from backend.services.dsar_collectors import collection
+from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version
+from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
+from backend.services.retry_policy import RetryPolicy
+from backend.services.sections import Subject
+
+log = get_logger(__name__)
+
+# Earlier tokens of a request whose files are deleted by name when a newer one is recorded; what
+# is older still is a leftover that ``prune`` finds.
+_EARLIER_TOKENS: Final = 16
+# Between two looks at a database that has gone away.
+_PAUSE_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services of one process, built from its runtime."""
+
+    runtime: Runtime
+    controller: Controller
+    claims: Claims
+    store: ExportStore
+
+    @classmethod
+    def of(cls, runtime: Runtime) -> Services:
+        """Build them. Connects to nothing, writes nothing."""
+        settings = runtime.settings
+        controller = Controller(runtime.control, runtime.clock)
+        policy = RetryPolicy(
+            max_attempts=settings.max_attempts,
+            base_seconds=settings.backoff_base_seconds,
+            cap_seconds=settings.backoff_cap_seconds,
+            random=random.Random(),
+        )
+        claims = Claims(controller, lease_seconds=settings.lease_seconds, policy=policy)
+        return cls(runtime, controller, claims, ExportStore(settings.export_root))
+
+
+def worker_name() -> str:
+    """Which process this is, for the record: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def build_dsar_zip_bytes(user_id: Any, reference_id: str | None) -> tuple[bytes, dict[str, Any]]:
+    """Build a person's archive in memory; touches no row and no file, and may be repeated.
+
+    Returns the ZIP and its meta dict: what ``meta.json`` holds, and ``zip_bytes`` (the size).
+    Memory grows with the person's data; ``persist_dsar_export`` uses the same writer onto a file.
+    Needs an application context. Raises what ``collect_all_user_data`` raises, and
+    ``BadReference``.
+    """
+    if reference_id and not is_usable_reference(reference_id):
+        raise BadReference("the reference cannot be a file name; see the README for its alphabet")
+    target = BytesIO()
+    meta, _ = _write(current_runtime(), target, Subject(user_id, reference_id), UNWATCHED, None)
+    content = target.getvalue()
+    return content, meta | {"zip_bytes": len(content)}
+
+
+def persist_dsar_export(
+    reference_id: str, *, claim: Claim | None = None, watch: Watch = UNWATCHED
+) -> dict[str, Any]:
+    """Export one request: collect, pack, put in place, record. Never raises for a failed export.
+
+    Without a ``claim`` it takes one: of a request that is pending (due or not), failed, or
+    completed (which is then exported again; if that fails, the earlier record stands). With one,
+    the claim is used up, whatever happens. May be repeated; of several at once one exports.
+
+    Returns ``{"ok": True, "file_path", "bytes", "reference_id", "meta"}`` or ``{"ok": False,
+    "error", "reference_id"}``; both also have ``outcome`` (of ``DSARAttempt.OUTCOME_*``, or None
+    where no attempt was made), the second ``error_code``, ``exit_code``, and ``trouble``: whether
+    the cause is not the request's own (database or disk out of reach).
+
+    All writing is done on connections of its own. Raises ``UsageError`` when ``db.session`` holds
+    unwritten or uncommitted changes; expires ``db.session`` on return, so that its objects show
+    what was recorded (under REPEATABLE READ: once its own transaction has ended).
+    """
+    runtime = current_runtime()
+    session_guard.require_clean(db.session)
+    try:
+        services = Services.of(runtime)
+        try:
+            if claim is None:
+                claim = services.claims.claim_reference(reference_id, worker=worker_name())
+        except DSARError as error:
+            return _refused(reference_id, error)
+        return _Attempt(services, claim, watch).run()
+    finally:
+        session_guard.expire(db.session)
+
+
+def _refused(reference_id: str, error: DSARError) -> dict[str, Any]:
+    return {
+        "ok": False,
+        "error": str(error),
+        "reference_id": reference_id,
+        "error_code": error.code,
+        "exit_code": error.exit_code,
+        "outcome": None,
+        "trouble": isinstance(error, EnvironmentTrouble),
+    }
+
+
+class _Attempt:
+    """One attempt, from a claim to its end."""
+
+    def __init__(self, services: Services, claim: Claim, watch: Watch) -> None:
+        self._services = services
+        self._claims = services.claims
+        self._store = services.store
+        self._settings = services.runtime.settings
+        self._clock = services.runtime.clock
+        self._claim = claim
+        self._watch = watch
+        self._started = self._clock.monotonic()
+
+    def run(self) -> dict[str, Any]:
+        claim = self._claim
+        with structlog.contextvars.bound_contextvars(
+            request_id=claim.request_id, attempt=claim.attempt, claim_token=claim.token
+        ):
+            log.info("export_started")
+            keeper = LeaseKeeper(
+                self._claims,
+                claim,
+                self._clock,
+                self._watch,
+                lease_seconds=self._settings.lease_seconds,
+                timeout_seconds=self._settings.export_timeout_seconds,
+            )
+            try:
+                with keeper:
+                    return self._export(keeper)
+            except Exception as error:
+                return self._end(error)
+            except BaseException as error:
+                # Ctrl-C in somebody's shell: give the claim back before going.
+                self._end(error)
+                raise
+
+    def _export(self, keeper: LeaseKeeper) -> dict[str, Any]:
+        claim = self._claim
+        subject = _subject_of(claim)
+        self._store.require_room(self._settings.min_free_bytes)
+        with self._store.stage(claim.request_id, claim.token) as file:
+            meta, packed = _write(self._services.runtime, file, subject, self._watch, keeper)
+        version = self._store.check(claim.request_id, claim.token)
+        keeper.checkpoint()
+        path = self._record(version, packed.rows)
+        self._tidy()
+        log.info(
+            "export_completed",
+            outcome=DSARAttempt.OUTCOME_COMPLETED,
+            rows=packed.rows,
+            bytes=version.size,
+            duration_ms=self._elapsed_ms(),
+        )
+        return {
+            "ok": True,
+            "file_path": path,
+            "bytes": version.size,
+            "reference_id": claim.reference_id,
+            "meta": meta | {"zip_bytes": version.size},
+            "outcome": DSARAttempt.OUTCOME_COMPLETED,
+        }
+
+    def _record(self, version: Version, rows: int) -> str:
+        claim = self._claim
+        give_up_at = self._clock.monotonic() + self._settings.lease_seconds
+
+        def publish() -> str:
+            assert claim.reference_id is not None
+            return self._store.publish(
+                claim.reference_id,
+                claim.request_id,
+                claim.token,
+                keep_adopted=claim.recorded_token == ADOPTED_TOKEN,
+            )
+
+        def patience() -> None:
+            # While the answer is unknown nothing may be deleted; the lease decides how long to ask.
+            if self._clock.monotonic() > give_up_at or self._watch.must_stop():
+                raise OutcomeUnknown("the database went away while the export was being recorded")
+            _pause()
+
+        return self._claims.record(claim, version, rows, publish, patience=patience)
+
+    def _tidy(self) -> None:
+        """Delete this request's other versions, now that COMMIT has decided."""
+        claim = self._claim
+        earlier = set(range(max(1, claim.token - _EARLIER_TOKENS), claim.token))
+        if claim.recorded_token is not None:
+            earlier.add(claim.recorded_token)
+        try:
+            if earlier:
+                self._store.delete(claim.request_id, *sorted(earlier))
+        except DSARError as error:
+            # The export stands; prune deletes what is left.
+            log.warning("tidying_failed", error_code=error.code)
+
+    # -- the ways out ------------------------------------------------------------------------
+
+    def _end(self, error: BaseException) -> dict[str, Any]:
+        failure = failure_of(error)
+        unknown = isinstance(error, OutcomeUnknown)
+        if not unknown:
+            self._delete_own_files()
+        trouble = unknown
+        disposal: Disposal | None = None
+        if not unknown:
+            try:
+                disposal, trouble = self._dispose(error, failure)
+            except Superseded:
+                disposal = Disposal(DSARAttempt.OUTCOME_SUPERSEDED)
+                self._abandon()
+            except Exception as second:
+                # The claim could not be given back; its lease runs out, and it is reclaimed.
+                log.error("claim_not_released", error_code=failure_of(second).code)
+                trouble = True
+        self._log_end(failure, disposal)
+        return {
+            "ok": False,
+            "error": _explain(error, failure),
+            "reference_id": self._claim.reference_id,
+            "error_code": failure.code,
+            "exit_code": error.exit_code if isinstance(error, DSARError) else 1,
+            "outcome": None if disposal is None else disposal.outcome,
+            "trouble": trouble,
+        }
+
+    def _dispose(self, error: BaseException, failure: Failure) -> tuple[Disposal, bool]:
+        """Decide what becomes of the claim, and whether the trouble is not the request's own."""
+        if isinstance(error, Superseded):
+            raise error
+        if failure.kind is Kind.INTERRUPTED or not isinstance(error, Exception):
+            return self._release(failure, interrupted=failure.code == "drained"), False
+        if failure.kind is Kind.ENVIRONMENT and (trouble := self._probe()) is not None:
+            log.warning("environment_trouble", error_code=trouble.code)
+            return self._release(failure), True
+        permanent = failure.kind is Kind.PERMANENT
+        return self._claims.dispose(self._claim, failure, permanent=permanent), False
+
+    def _release(self, failure: Failure, *, interrupted: bool = False) -> Disposal:
+        """Give the claim back; while the database is away, keep asking as long as the lease lives.
+
+        An attempt that is never given back would count as a crash.
+        """
+        give_up_at = self._clock.monotonic() + self._settings.lease_seconds / 2
+        while True:
+            try:
+                return self._claims.release(self._claim, failure, interrupted=interrupted)
+            except (DatabaseUnreachable, DatabaseBusy):
+                if self._clock.monotonic() > give_up_at or self._watch.must_stop():
+                    raise
+                _pause()
+
+    def _probe(self) -> DSARError | None:
+        """What is wrong with the surroundings, if anything: databases, and room on the disk.
+
+        Everything well means that it was this request's own error after all: one person's huge
+        export must not starve the queue for ever.
+        """
+        runtime = self._services.runtime
+        try:
+            for engine in (runtime.control, runtime.source):
+                with named_errors(engine.url), engine.connect() as connection:
+                    connection.execute(sa.select(1))
+            self._store.prepare()
+            self._store.require_room(self._settings.min_free_bytes)
+        except DSARError as error:
+            return error
+        except DBAPIError as error:
+            return DatabaseUnreachable(type(error).__name__)
+        return None
+
+    def _delete_own_files(self) -> None:
+        """Delete what this claim staged, and make the link what the record says."""
+        claim = self._claim
+        try:
+            self._store.delete(claim.request_id, claim.token)
+            self._claims.relink(claim.request_id, self._store.repair_link)
+        except (DSARError, DBAPIError) as error:
+            log.warning("cleanup_failed", error_code=failure_of(error).code)
+
+    def _abandon(self) -> None:
+        try:
+            self._claims.abandon(self._claim)
+        except (DSARError, DBAPIError) as error:
+            log.warning("cleanup_failed", error_code=failure_of(error).code)
+
+    def _log_end(self, failure: Failure, disposal: Disposal | None) -> None:
+        log.warning(
+            "export_not_completed",
+            outcome=None if disposal is None else disposal.outcome,
+            retry_in_seconds=None if disposal is None else disposal.retry_in_seconds,
+            error_code=failure.code,
+            error_class=failure.error_class,
+            error_at=failure.error_at,
+            duration_ms=self._elapsed_ms(),
+        )
+
+    def _elapsed_ms(self) -> int:
+        return int((self._clock.monotonic() - self._started) * 1000)
+
+
+def _subject_of(claim: Claim) -> Subject:
+    """Who the claim is about. Raises what no second try can mend."""
+    if not is_usable_reference(claim.reference_id or ""):
+        raise BadReference(
+            f"request {claim.request_id}: its reference cannot be a file name; cancel it and open "
+            "one with a reference of letters, digits, '.', '_' and '-'"
+        )
+    if claim.user_id is None:
+        raise SubjectMissing(
+            f"request {claim.request_id} has no associated user; set its user_id, then: dsar retry"
+        )
+    return Subject(claim.user_id, claim.reference_id)
+
+
+def _write(
+    runtime: Runtime,
+    target: IO[bytes],
+    subject: Subject,
+    watch: Watch,
+    keeper: LeaseKeeper | None,
+) -> tuple[dict[str, Any], Packed]:
+    """Collect a person's data in one snapshot and pack it into ``target``."""
+
+    def checkpoint() -> None:
+        if keeper is not None:
+            keeper.checkpoint()
+
+    generated_at = runtime.clock.now()
+    meta: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": generated_at.isoformat(),
+        "reference_id": subject.reference_id,
+        "user_id": subject.user_id,
+        "sections": [],
+        "notes": list(NOTES),
+    }
+    with open_collection(collection(runtime), subject, checkpoint) as (snapshot, streams):
+        meta["snapshot_at"] = snapshot.taken_at.isoformat()
+        packed = write_archive(
+            target,
+            streams,
+            root=root_folder(str(subject.reference_id or subject.user_id), generated_at),
+            meta=meta,
+            generated_at=generated_at,
+            checkpoint=checkpoint,
+            progress=watch.progress,
+        )
+    return meta, packed
+
+
+def _explain(error: BaseException, failure: Failure) -> str:
+    """One line for the operator. A message that is not ours may quote data, so it is not shown."""
+    if isinstance(error, DSARError):
+        return str(error)
+    return f"the export failed: {failure.summary()}"
+
+
+def _pause() -> None:
+    time.sleep(_PAUSE_SECONDS)

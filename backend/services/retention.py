@@ -1,0 +1,185 @@
+"""Deleting what has expired: files after their days, leftovers at once, old trails.
+
+The record of a request stays; its file goes. Each step may be interrupted anywhere: the record
+says ``pruned`` (by COMMIT) before a byte is deleted, and what an interruption leaves on disk is a
+leftover that the next prune deletes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from backend.models import DSARAttempt, DSARRequest, DSARSweep
+from backend.services.claims import ATTEMPTS, REQUESTS, Claims, recorded_token
+from backend.services.control import Controller
+from backend.services.export_store import ExportStore, StoredFile
+
+SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
+
+# The trail accounts for what was done (GDPR Art. 5(2)) for three years, without personal data.
+TRAIL_DAYS: Final = 3 * 365
+_BATCH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """How many exports were pruned, leftovers deleted, links mended and trail rows deleted."""
+
+    pruned: int = 0
+    leftovers: int = 0
+    links: int = 0
+    trail: int = 0
+
+
+class Retention:
+    """Prunes one control database and its export store. ``retention_days`` 0 keeps files."""
+
+    def __init__(
+        self, controller: Controller, claims: Claims, store: ExportStore, *, retention_days: int
+    ) -> None:
+        self._control = controller
+        self._claims = claims
+        self._store = store
+        self._days = retention_days
+
+    def expires_before(self, now: datetime) -> datetime | None:
+        """Exports made before this instant are to be pruned; None: none ever."""
+        return now - timedelta(days=self._days) if self._days else None
+
+    def prune_expired(self, *, limit: int) -> int:
+        """Prune at most ``limit`` exports that are past their days; return how many.
+
+        Raises the database's and the store's errors; what was done until then stays done.
+        """
+        pruned = 0
+        while pruned < limit and self._prune_one():
+            pruned += 1
+        return pruned
+
+    def prune(self) -> PruneResult:
+        """Prune everything that has expired, then delete leftovers and old trail rows.
+
+        Safe beside running sweeps, and to be repeated.
+        """
+        pruned = 0
+        while self._prune_one():
+            pruned += 1
+        leftovers = self._delete_leftovers()
+        return PruneResult(pruned, leftovers, self._mend_links(), self._delete_trail())
+
+    def _prune_one(self) -> bool:
+        taken = self._control.run(self._mark_pruned)
+        if taken is None:
+            return False
+        self._store.delete(taken["id"], taken["export_claim_token"])
+        self._claims.relink(taken["id"], self._store.repair_link)
+        return True
+
+    def _mark_pruned(self, connection: Connection) -> RowMapping | None:
+        before = self.expires_before(self._control.now(connection))
+        if before is None:
+            return None
+        r = REQUESTS.c
+        query = (
+            sa.select(r.id, r.export_claim_token)
+            .where(r.export_state == DSARRequest.EXPORT_RECORDED, r.exported_at < before)
+            .order_by(r.exported_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        row = connection.execute(query).mappings().first()
+        if row is not None:
+            connection.execute(
+                sa.update(REQUESTS)
+                .where(r.id == row["id"])
+                .values(export_state=DSARRequest.EXPORT_PRUNED, export_storage_path=None)
+            )
+        return row
+
+    def _delete_leftovers(self) -> int:
+        deleted = 0
+        batch: list[StoredFile] = []
+        for found in self._store.stored_files():
+            batch.append(found)
+            if len(batch) == _BATCH:
+                deleted += self._delete_unwanted(batch)
+                batch = []
+        return deleted + self._delete_unwanted(batch)
+
+    def _delete_unwanted(self, batch: list[StoredFile]) -> int:
+        """Delete those files whose token is neither the row's claim nor its record.
+
+        Tokens only grow, so a file that is not wanted now never will be.
+        """
+        if not batch:
+            return 0
+        r = REQUESTS.c
+        query = sa.select(
+            r.id, r.status, r.claim_token, r.export_claim_token, r.export_state
+        ).where(r.id.in_({found.request_id for found in batch}))
+        with self._control.read() as connection:
+            rows = {row["id"]: row for row in connection.execute(query).mappings()}
+        unwanted = [found for found in batch if not _is_wanted(found, rows.get(found.request_id))]
+        for found in unwanted:
+            self._store.delete_file(found)
+        return len(unwanted)
+
+    def _mend_links(self) -> int:
+        """Make every public link what its record says; delete the links of nobody."""
+        mended = 0
+        batch: list[str] = []
+        for reference in self._store.public_references():
+            batch.append(reference)
+            if len(batch) == _BATCH:
+                mended += self._mend_batch(batch)
+                batch = []
+        return mended + self._mend_batch(batch)
+
+    def _mend_batch(self, references: list[str]) -> int:
+        lowered = {reference.lower(): reference for reference in references}
+        reference = REQUESTS.c.gdpr_reference_id
+        column: sa.ColumnElement[Any] = reference
+        if self._control.engine.dialect.name in ("sqlite", "postgresql"):
+            column = sa.func.lower(reference)
+        query = sa.select(
+            REQUESTS.c.id, reference, REQUESTS.c.export_state, REQUESTS.c.export_claim_token
+        ).where(column.in_(lowered))
+        with self._control.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        mended = 0
+        for row in rows:
+            exact = row["gdpr_reference_id"]
+            if lowered.pop(exact.lower(), None) != exact:
+                continue
+            token = recorded_token(row)
+            if token is None or not self._store.links_to(exact, (row["id"], token)):
+                mended += self._claims.relink(row["id"], self._store.repair_link)
+        for orphan in lowered.values():
+            self._store.unlink_public(orphan)
+            mended += 1
+        return mended
+
+    def _delete_trail(self) -> int:
+        def delete(connection: Connection) -> int:
+            before = self._control.now(connection) - timedelta(days=TRAIL_DAYS)
+            a = ATTEMPTS.c
+            attempts = sa.delete(ATTEMPTS).where(
+                a.started_at < before, a.outcome != DSARAttempt.OUTCOME_RUNNING
+            )
+            sweeps = sa.delete(SWEEPS).where(SWEEPS.c.started_at < before)
+            return connection.execute(attempts).rowcount + connection.execute(sweeps).rowcount
+
+        return self._control.run(delete)
+
+
+def _is_wanted(found: StoredFile, row: RowMapping | None) -> bool:
+    if row is None:
+        return False
+    if row["status"] == DSARRequest.STATUS_PROCESSING and row["claim_token"] == found.token:
+        return True
+    return found.token == recorded_token(row) and found.name.endswith(".zip")
