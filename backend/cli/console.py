@@ -1,0 +1,100 @@
+"""What every command shares: its errors in one line, its results as JSON or as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from backend.errors import EXIT_FAILED, DSARError
+from backend.failures import failure_of
+
+as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON on a terminal too.")
+
+
+class ErrorLine(click.Group):
+    """A group whose commands end in one line on stderr and an exit code, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            fail(error)
+
+
+def fail(error: BaseException) -> None:
+    """Print what went wrong and what to do, and exit with the error's code.
+
+    A driver's message may quote data, so of errors that are not this program's own only the
+    class and the place are shown.
+    """
+    if isinstance(error, DSARError):
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    failure = failure_of(error)
+    hint = "is the schema this release's? run: dsar migrate" if is_database(error) else "a bug"
+    click.echo(f"error: {failure.summary()} ({hint})", err=True)
+    sys.exit(EXIT_FAILED)
+
+
+def is_database(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError)
+
+
+def wants_json(json_wanted: bool) -> bool:
+    """Whether to print JSON: asked for, or stdout is not a terminal."""
+    return json_wanted or not sys.stdout.isatty()
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line of stdout."""
+    click.echo(json.dumps(value, default=_as_json, ensure_ascii=False))
+
+
+def _as_json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = ""
+) -> None:
+    """Print a table on the terminal. Empty cells show as a dash."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        # Text, not markup: a reference in square brackets is not a colour.
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console = Console()
+    console.print(table)
+    if note:
+        console.print(Text(note))
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def show(value: Mapping[str, Any], json_wanted: bool, on_terminal: Callable[[], None]) -> None:
+    """Print a result: as JSON where that is wanted, else by ``on_terminal``."""
+    if wants_json(json_wanted):
+        print_json(value)
+    else:
+        on_terminal()

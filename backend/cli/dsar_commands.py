@@ -1,0 +1,388 @@
+"""``dsar``: the operator's commands. Also on the Flask application, as ``flask dsar``.
+
+    python -m backend.cli.dsar_commands export GDPR-TEST-123
+
+Exit codes: 0 done; 1 the request failed; 2 usage; 69 database or store out of reach; 75 being
+exported by another worker; 78 bad configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import has_app_context
+from flask.cli import ScriptInfo
+
+from backend.app import create_app
+from backend.cli.console import ErrorLine, as_json, print_json, print_table, show
+from backend.errors import EXIT_FAILED
+from backend.extensions import Runtime, current_runtime
+from backend.logs import configure_logging
+from backend.models import DSARRequest
+from backend.services.dsar_exporter import Services, persist_dsar_export
+from backend.settings import load_settings
+
+if TYPE_CHECKING:
+    from backend.services.requests import Requests, RequestSummary
+    from backend.services.retention import Retention
+
+STATUSES = (
+    DSARRequest.STATUS_PENDING,
+    DSARRequest.STATUS_PROCESSING,
+    DSARRequest.STATUS_COMPLETED,
+    DSARRequest.STATUS_FAILED,
+    DSARRequest.STATUS_CANCELLED,
+)
+
+
+@contextmanager
+def application() -> Iterator[Runtime]:
+    """An application context: Flask's own, the one that ``flask --app`` names, or a new one."""
+    if has_app_context():
+        yield current_runtime()
+        return
+    context = click.get_current_context(silent=True)
+    info = context.find_object(ScriptInfo) if context else None
+    app = info.load_app() if info is not None else create_app()
+    with app.app_context():
+        runtime = current_runtime()
+        configure_logging(runtime.settings.log_level, runtime.settings.log_format)
+        try:
+            yield runtime
+        finally:
+            runtime.disconnect()
+
+
+@contextmanager
+def services() -> Iterator[Services]:
+    """The services, once the schema was found to be this release's."""
+    with application() as runtime:
+        found = Services.of(runtime)
+        found.claims.look(prune_before=None)
+        yield found
+
+
+@contextmanager
+def operator() -> Iterator[Requests]:
+    """The operator's verbs on requests."""
+    from backend.services.requests import Requests
+
+    with services() as found:
+        yield Requests(found.controller)
+
+
+@click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})
+def dsar() -> None:
+    """Data-subject access requests: open, export, look at, mend.
+
+    Settings come from DSAR_* variables, a .env file or a folder of secrets; see the README.
+    """
+
+
+@dsar.command()
+@as_json
+def migrate(json_wanted: bool) -> None:
+    """Bring the database's schema up to date.
+
+    Makes a new schema, or adopts an existing dsar_requests table with its rows. May be run again.
+
+    \b
+    Example:
+      dsar migrate
+    """
+    from backend.migrations.runner import migrate as run_migrations
+
+    report = asdict(run_migrations(load_settings()))
+    show(
+        {"ok": True, **report},
+        json_wanted,
+        lambda: print_table("schema", ("what", "value"), list(report.items())),
+    )
+
+
+@dsar.command()
+@click.option("--user-id", required=True, help="The data subject's user id.")
+@click.option("--reference", help="The request's reference. Default: a random one.")
+@click.option(
+    "--received-at",
+    help="When the request was received: ISO 8601, UTC unless it says otherwise. Default: now.",
+)
+@as_json
+def request(
+    user_id: str, reference: str | None, received_at: str | None, json_wanted: bool
+) -> None:
+    """Open a request; the next sweep exports it.
+
+    \b
+    Examples:
+      dsar request --user-id 42
+      dsar request --user-id 42 --reference GDPR-2026-17 --received-at 2026-11-03
+    """
+    from backend.services.collection import count_rows
+    from backend.services.dsar_collectors import collection
+    from backend.services.sections import Subject
+
+    with operator() as requests:
+        key = _key(user_id)
+        # Finds out whether there is such a user, before the request is opened rather than after.
+        count_rows(collection(current_runtime()), Subject(key, None))
+        opened = requests.open(key, reference_id=reference, received_at=_instant(received_at))
+        _show_request(opened, json_wanted)
+
+
+@dsar.command()
+@click.option("--user-id", required=True, help="The data subject's user id.")
+@as_json
+def preview(user_id: str, json_wanted: bool) -> None:
+    """Show what an export would hold: sections and row counts. Writes no file.
+
+    \b
+    Example:
+      dsar preview --user-id 42
+    """
+    from backend.services.collection import count_rows
+    from backend.services.dsar_collectors import collection
+    from backend.services.sections import Subject
+
+    with application() as runtime:
+        counts = count_rows(collection(runtime), Subject(_key(user_id), None))
+        show(
+            {"sections": counts, "rows": sum(counts.values())},
+            json_wanted,
+            lambda: print_table("an export would hold", ("section", "rows"), list(counts.items())),
+        )
+
+
+@dsar.command()
+@click.argument("reference_id")
+def export(reference_id: str) -> None:
+    """Export one request now; again, if it is already completed.
+
+    Always prints one JSON object.
+
+    \b
+    Example:
+      dsar export GDPR-TEST-123
+    """
+    with services():
+        result = persist_dsar_export(reference_id)
+    shown = ("ok", "file_path", "bytes", "reference_id", "meta", "error", "error_code", "outcome")
+    print_json({name: result[name] for name in shown if name in result})
+    if not result["ok"]:
+        click.echo(f"error: {result['error']}", err=True)
+        sys.exit(result["exit_code"])
+
+
+@dsar.command(name="list")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(STATUSES),
+    help="Only these. Default: what is open, and what failed.",
+)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@as_json
+def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> None:
+    """List requests, the oldest first: what waits, what failed, what is nearly due.
+
+    \b
+    Examples:
+      dsar list
+      dsar list --status failed --status pending --limit 200
+    """
+    with operator() as requests:
+        found = requests.list(statuses=statuses or None, limit=limit)
+        counts = requests.counts()
+    columns = ("reference", "status", "received", "due", "", "attempts", "next attempt", "error")
+    rows = [
+        (
+            each.reference_id,
+            each.status,
+            each.requested_at,
+            each.due_at,
+            each.urgency,
+            each.attempts,
+            each.next_attempt_at,
+            each.last_error,
+        )
+        for each in found
+    ]
+    note = ", ".join(f"{status}: {count:,}" for status, count in sorted(counts.items()))
+    show(
+        {"requests": [asdict(each) for each in found], "counts": counts},
+        json_wanted,
+        lambda: print_table("requests", columns, rows, note=note or "no requests at all"),
+    )
+
+
+@dsar.command(name="show")
+@click.argument("reference_id")
+@as_json
+def show_request(reference_id: str, json_wanted: bool) -> None:
+    """Show one request with its attempts.
+
+    \b
+    Example:
+      dsar show GDPR-TEST-123
+    """
+    with operator() as requests:
+        details = requests.find(reference_id)
+    columns = ("attempt", "worker", "started_at", "outcome", "duration_ms", "bytes", "error_code")
+
+    def on_terminal() -> None:
+        print_table("request", ("what", "value"), list(asdict(details.request).items()))
+        rows = [[attempt[column] for column in columns] for attempt in details.attempts]
+        print_table("attempts", columns, rows)
+
+    show(
+        {"request": asdict(details.request), "attempts": list(details.attempts)},
+        json_wanted,
+        on_terminal,
+    )
+
+
+@dsar.command()
+@click.argument("reference_id")
+@as_json
+def retry(reference_id: str, json_wanted: bool) -> None:
+    """Make a failed request (or one that backs off) due at once.
+
+    \b
+    Example:
+      dsar retry GDPR-TEST-123
+    """
+    with operator() as requests:
+        _show_request(requests.retry(reference_id), json_wanted)
+
+
+@dsar.command()
+@click.argument("reference_id")
+@as_json
+def cancel(reference_id: str, json_wanted: bool) -> None:
+    """Cancel a request that is not completed, also while it is being exported.
+
+    \b
+    Example:
+      dsar cancel GDPR-TEST-123
+    """
+    with operator() as requests:
+        _show_request(requests.cancel(reference_id), json_wanted)
+
+
+@dsar.command()
+@click.argument("reference_id", required=False)
+@as_json
+def verify(reference_id: str | None, json_wanted: bool) -> None:
+    """Compare exports with their records, and mend their public links.
+
+    Looks at one request, or at every export on record. Exits with 1 when a file is missing,
+    damaged or not the recorded one.
+
+    \b
+    Examples:
+      dsar verify
+      dsar verify GDPR-TEST-123
+    """
+    from backend.services.verification import Verification
+
+    with services() as found:
+        verification = Verification(found.controller, found.claims, found.store)
+        each = [verification.verify(reference_id)] if reference_id else verification.verify_all()
+        counts: dict[str, int] = {}
+        shown = []
+        repaired = 0
+        for finding in each:
+            counts[finding.state] = counts.get(finding.state, 0) + 1
+            repaired += finding.link_repaired
+            if finding.is_bad or reference_id:
+                shown.append(finding)
+    bad = sum(finding.is_bad for finding in shown)
+    show(
+        {
+            "ok": not bad,
+            "counts": counts,
+            "links_repaired": repaired,
+            "findings": [asdict(finding) for finding in shown],
+        },
+        json_wanted,
+        lambda: print_table(
+            "exports",
+            ("reference", "state", "link repaired"),
+            [(finding.reference_id, finding.state, finding.link_repaired) for finding in shown],
+            note=", ".join(f"{state}: {count:,}" for state, count in counts.items()) or "none",
+        ),
+    )
+    if bad:
+        hint = "export again what is missing or damaged: dsar export REFERENCE"
+        click.echo(f"error: {bad} export(s) are not as recorded; {hint}", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+@dsar.command()
+@as_json
+def prune(json_wanted: bool) -> None:
+    """Delete expired exports, leftovers and old trail rows; mend or delete stray links.
+
+    The records of the requests stay. The scheduler does the same every day.
+
+    \b
+    Example:
+      dsar prune
+    """
+    with services() as found:
+        done = asdict(_retention(found).prune())
+    show(
+        {"ok": True, **done},
+        json_wanted,
+        lambda: print_table("pruned", ("what", "count"), list(done.items())),
+    )
+
+
+def _retention(found: Services) -> Retention:
+    from backend.services.retention import Retention
+
+    days = found.runtime.settings.retention_days
+    return Retention(found.controller, found.claims, found.store, retention_days=days)
+
+
+def _show_request(summary: RequestSummary, json_wanted: bool) -> None:
+    value = asdict(summary)
+    show(
+        {"ok": True, **value},
+        json_wanted,
+        lambda: print_table("request", ("what", "value"), list(value.items())),
+    )
+
+
+def _key(user_id: str) -> Any:
+    """A user's key as the models declare it: an integer where it looks like one."""
+    return int(user_id) if user_id.isdecimal() else user_id
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not an ISO 8601 date or time, such as 2026-11-03 or 2026-11-03T09:30Z",
+            param_hint="--received-at",
+        ) from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+
+
+def main() -> None:
+    """The console script."""
+    dsar(prog_name="dsar")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The process that sweeps: on a schedule, or once."""

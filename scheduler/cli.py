@@ -1,0 +1,204 @@
+"""``dsar-scheduler``, which is ``python -m scheduler``.
+
+Exit codes: 0 done; 1 at least one request failed for good; 2 usage; 69 database or store out of
+reach; 70 a hung export or a forced stop; 78 bad configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backend.app import create_app
+from backend.cli.console import ErrorLine, as_json, print_json, print_table, wants_json
+from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
+from backend.extensions import current_runtime
+from backend.logs import configure_logging, get_logger
+from backend.services.lease import Watch
+from backend.settings import load_settings, unknown_keys
+from scheduler.shutdown import Shutdown
+from scheduler.sweep import Slot, SweepResult, run_sweep
+from scheduler.workers import run_here, run_in_processes
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
+
+log = get_logger(__name__)
+
+
+@click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Sweep the pending data-subject access requests: on a schedule, or once.
+
+    Settings come from DSAR_* variables, a .env file or a folder of secrets; see the README.
+    """
+
+
+@cli.command()
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes. Default: DSAR_WORKERS.")
+def run(workers: int | None) -> None:
+    """Sweep at start and then as DSAR_SWEEP_CRON says, until SIGTERM or SIGINT.
+
+    \b
+    Example:
+      DSAR_SWEEP_CRON='*/5 * * * *' dsar-scheduler run --workers 2
+    """
+    from scheduler.notify import Notifier
+    from scheduler.service import SweepService
+
+    settings = _settings(workers)
+    shutdown = Shutdown(settings.drain_seconds)
+    shutdown.install()
+    sys.exit(SweepService(create_app(settings), settings, shutdown, Notifier()).run())
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Make one sweep and exit (required).")
+@click.option("--limit", type=click.IntRange(1), help="Requests at most. Default: no limit.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes. Default: DSAR_WORKERS.")
+@as_json
+def sweep(once: bool, limit: int | None, workers: int | None, json_wanted: bool) -> None:
+    """Make one sweep over what is due, and exit.
+
+    \b
+    Examples:
+      dsar-scheduler sweep --once
+      dsar-scheduler sweep --once --limit 100 --workers 4
+    """
+    if not once:
+        raise click.UsageError(
+            "say --once; for a process that sweeps on a schedule: dsar-scheduler run"
+        )
+    settings = _settings(workers)
+    shutdown = Shutdown(settings.drain_seconds)
+    shutdown.install()
+    result = _sweep_once(settings, shutdown, limit or settings.sweep_limit, json_wanted)
+    if wants_json(json_wanted):
+        print_json(result.as_dict())
+    else:
+        print_table("sweep", ("what", "value"), list(result.as_dict().items()))
+    if result.trouble is not None:
+        reason = result.message or result.trouble
+        click.echo(f"error: the sweep ended early: {reason}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+    if result.failed:
+        click.echo(
+            f"error: {result.failed} request(s) failed for good; see: dsar list --status failed",
+            err=True,
+        )
+        sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+@as_json
+def healthcheck(json_wanted: bool) -> None:
+    """Whether the scheduler on this machine lives: exit code 0, or 1.
+
+    Reads its local heartbeat file and nothing else: an outage of the database must not make a
+    supervisor restart what only waits.
+
+    \b
+    Example:
+      dsar-scheduler healthcheck
+    """
+    from scheduler.pulse import STALE_SECONDS, HeartbeatFile
+
+    age = HeartbeatFile(load_settings().heartbeat_path).age_seconds()
+    healthy = age is not None and age < STALE_SECONDS
+    value = {"ok": healthy, "age_seconds": None if age is None else round(age, 1)}
+    if wants_json(json_wanted):
+        print_json(value)
+    else:
+        print_table("scheduler", ("what", "value"), list(value.items()))
+    sys.exit(0 if healthy else EXIT_FAILED)
+
+
+def _settings(workers: int | None) -> Settings:
+    settings = load_settings()
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
+    configure_logging(settings.log_level, settings.log_format)
+    for key in unknown_keys():
+        log.warning("setting_unknown", setting=key)
+    return settings
+
+
+def _sweep_once(
+    settings: Settings, shutdown: Shutdown, limit: int | None, json_wanted: bool
+) -> SweepResult:
+    app = create_app(settings)
+    with app.app_context(), _progress(not wants_json(json_wanted)) as told:
+        runtime = current_runtime()
+        if settings.workers > 1:
+            run_slots = run_in_processes(
+                settings,
+                shutdown,
+                workers=settings.workers,
+                limit=limit,
+                finished=told.finished,
+            )
+        else:
+            run_slots = run_here(
+                runtime, shutdown, limit=limit, progress=told.rows, finished=told.finished
+            )
+        slot = Slot(watch=Watch(must_stop=shutdown.must_stop), draining=lambda: shutdown.requested)
+        try:
+            return run_sweep(runtime, run_slots=run_slots, prune=True, slot=slot)
+        finally:
+            runtime.disconnect()
+
+
+class _Silent:
+    """Nobody watches."""
+
+    def rows(self, section: str, rows: int) -> None:
+        pass
+
+    def finished(self, request_id: int, outcome: str | None, size: int) -> None:
+        pass
+
+
+class _Bar(_Silent):
+    """A line that moves on the terminal's stderr. Shows the row's own id, never the reference."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._task = progress.add_task("sweeping", total=None)
+        self._done = 0
+
+    def rows(self, section: str, rows: int) -> None:
+        self._progress.update(self._task, description=f"{section}: {rows:,} rows")
+
+    def finished(self, request_id: int, outcome: str | None, size: int) -> None:
+        self._done += 1
+        self._progress.update(self._task, completed=self._done)
+        self._progress.console.print(
+            f"request {request_id}: {outcome or 'unknown'}" + (f", {size:,} bytes" if size else "")
+        )
+
+
+@contextmanager
+def _progress(wanted: bool) -> Iterator[_Silent]:
+    if not (wanted and sys.stderr.isatty()):
+        yield _Silent()
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        yield _Bar(progress)
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="dsar-scheduler")

@@ -1,0 +1,72 @@
+"""Signals → a flag → drain. A handler only sets a flag; whoever works looks at it.
+
+The first SIGTERM or SIGINT: claim nothing new, finish the current export within the grace
+period, else stop it between two chunks and give it back. The second: stop at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Final
+
+from backend.clock import SYSTEM_CLOCK, Clock
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Shutdown:
+    """Whether, and how urgently, this process was asked to stop."""
+
+    def __init__(self, drain_seconds: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._drain_seconds = drain_seconds
+        self._clock = clock
+        self._requested_at: float | None = None
+        self._must_stop_since: float | None = None
+        self._times = 0
+        self._asked = threading.Event()
+
+    def install(self) -> None:
+        """Make the signals set the flag. Only the main thread may call this."""
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.request()
+
+    def request(self) -> None:
+        """Ask for a drain; called again, for a stop at once."""
+        self._times += 1
+        if self._requested_at is None:
+            self._requested_at = self._clock.monotonic()
+        self._asked.set()
+
+    @property
+    def requested(self) -> bool:
+        """Claim nothing new."""
+        return self._requested_at is not None
+
+    @property
+    def times(self) -> int:
+        """How often it was asked for."""
+        return self._times
+
+    def must_stop(self) -> bool:
+        """Stop what is running: the grace is over, or a second signal came."""
+        if self._requested_at is None:
+            return False
+        waited = self._clock.monotonic() - self._requested_at
+        return self._times > 1 or waited > self._drain_seconds
+
+    def overdue_by(self) -> float:
+        """For how many seconds ``must_stop`` has been true; 0 while it is not."""
+        if self._must_stop_since is None:
+            if not self.must_stop():
+                return 0.0
+            self._must_stop_since = self._clock.monotonic()
+        return self._clock.monotonic() - self._must_stop_since
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until a drain is asked for, at most so long; return whether it was."""
+        return self._asked.wait(seconds)

@@ -1,0 +1,258 @@
+"""One bounded pass over what is due: reclaim, then claim and run, then report.
+
+A sweep's cutoff is its start, so it meets a request at most once: one that failed is due again a
+second later at the earliest. One request's failure never keeps another from its turn; trouble
+that is not a request's own (database or disk out of reach) ends the sweep early.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from backend.errors import DatabaseUnreachable, DSARError, EnvironmentTrouble
+from backend.extensions import Runtime
+from backend.failures import failure_of
+from backend.logs import get_logger
+from backend.services.claims import Claim
+from backend.services.dsar_exporter import Services, persist_dsar_export, worker_name
+from backend.services.lease import Watch
+from backend.services.retention import SWEEPS, Retention
+
+log = get_logger(__name__)
+
+RECLAIM_LIMIT: Final = 100
+# What one sweep prunes; the daily prune does the rest.
+PRUNE_LIMIT: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many claims ended how."""
+
+    claimed: int = 0
+    completed: int = 0
+    retried: int = 0
+    failed: int = 0
+    released: int = 0
+    superseded: int = 0
+
+    def plus(self, outcome: str | None) -> Tally:
+        """One more claim; an ``outcome`` of None ended without one (its answer is unknown)."""
+        counted = replace(self, claimed=self.claimed + 1)
+        if outcome is None:
+            return counted
+        return replace(counted, **{outcome: getattr(counted, outcome) + 1})
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            *(
+                mine + theirs
+                for mine, theirs in zip(asdict(self).values(), asdict(other).values(), strict=True)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep did.
+
+    ``trouble`` is the error code that ended it early, or None; ``message`` may explain it on a
+    terminal, and is not for logs.
+    """
+
+    sweep_id: str
+    tally: Tally = field(default_factory=Tally)
+    reclaimed: int = 0
+    pruned: int = 0
+    duration_ms: int = 0
+    trouble: str | None = None
+    message: str | None = None
+    failed_while_reclaiming: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed for good, those whose last worker was lost among them."""
+        return self.tally.failed + self.failed_while_reclaiming
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``sweep --once`` prints."""
+        return {
+            "sweep_id": self.sweep_id,
+            "claimed": self.tally.claimed,
+            "completed": self.tally.completed,
+            "retried": self.tally.retried,
+            "failed": self.failed,
+            "released": self.tally.released,
+            "reclaimed": self.reclaimed,
+            "pruned": self.pruned,
+            "duration_ms": self.duration_ms,
+            "error_code": self.trouble,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs to know to take part in a sweep; goes to other processes too."""
+
+    sweep_id: str
+    cutoff: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One worker's way of running: how it is stopped, and whom it tells.
+
+    ``draining`` says to claim nothing new. ``take_ticket`` is asked before each claim whether the
+    sweep's limit allows another. ``started`` is told each claim, ``finished`` each result.
+    ``beat`` is told, before each step, within how many seconds the next one is due.
+    """
+
+    watch: Watch
+    draining: Callable[[], bool]
+    take_ticket: Callable[[], bool] = lambda: True
+    started: Callable[[Claim], None] = lambda claim: None
+    finished: Callable[[Claim, dict[str, Any]], None] = lambda claim, result: None
+    beat: Callable[[float], None] = lambda seconds: None
+
+
+# Everything between two exports is short statements, each with a limit of its own.
+STEP_SECONDS: Final = 300.0
+
+RunSlots = Callable[[Task], tuple[Tally, str | None]]
+
+
+def run_sweep(runtime: Runtime, *, run_slots: RunSlots, prune: bool, slot: Slot) -> SweepResult:
+    """Make one sweep and return what it did.
+
+    ``run_slots`` claims and runs what is due at the task's cutoff, in this process or in others.
+    Records a row in ``dsar_sweeps`` if anything was done. An empty sweep reads one statement and
+    writes nothing. Raises ``ConfigurationError`` (the schema is not migrated); database and store
+    trouble does not raise but stands in ``trouble``. Safe beside any number of other sweeps.
+    """
+    started = runtime.clock.monotonic()
+    result = SweepResult(sweep_id=str(uuid.uuid4()))
+    try:
+        slot.beat(STEP_SECONDS)
+        result = _sweep(runtime, result, run_slots=run_slots, prune=prune, slot=slot)
+    except (EnvironmentTrouble, DBAPIError) as error:
+        result = replace(result, trouble=failure_of(error).code, message=_message(error))
+    return replace(result, duration_ms=int((runtime.clock.monotonic() - started) * 1000))
+
+
+def _sweep(
+    runtime: Runtime,
+    result: SweepResult,
+    *,
+    run_slots: RunSlots,
+    prune: bool,
+    slot: Slot,
+) -> SweepResult:
+    services = Services.of(runtime)
+    retention = Retention(
+        services.controller,
+        services.claims,
+        services.store,
+        retention_days=runtime.settings.retention_days,
+    )
+    outlook = services.claims.look(prune_before=retention.expires_before(runtime.clock.now()))
+    cutoff = outlook.now
+    if outlook.expired:
+        slot.beat(STEP_SECONDS)
+        reclaimed, cutoff = _reclaim(services, cutoff)
+        result = replace(
+            result,
+            reclaimed=len(reclaimed),
+            failed_while_reclaiming=sum(1 for each in reclaimed if each),
+        )
+    trouble = None
+    if (outlook.due or result.reclaimed) and not slot.draining():
+        tally, trouble = run_slots(Task(result.sweep_id, cutoff))
+        result = replace(result, tally=tally)
+    if prune and outlook.prunable and trouble is None and not slot.draining():
+        slot.beat(STEP_SECONDS)
+        result = replace(result, pruned=retention.prune_expired(limit=PRUNE_LIMIT))
+    result = replace(result, trouble=trouble)
+    if result.tally.claimed or result.reclaimed:
+        _record(services, result, outlook.now)
+    return result
+
+
+def _reclaim(services: Services, cutoff: datetime) -> tuple[list[bool], datetime]:
+    """Reclaim once; return whether each failed for good, and a cutoff that includes the others."""
+    reclaimed = services.claims.reclaim_expired(
+        limit=RECLAIM_LIMIT, repair_link=services.store.repair_link
+    )
+    for each in reclaimed:
+        log.warning("request_reclaimed", request_id=each.request_id, claim_token=each.token)
+        # Its worker may be alive yet, and frozen; but it can record nothing any more.
+        services.store.delete(each.request_id, each.token)
+    with services.controller.read() as connection:
+        cutoff = max(cutoff, services.controller.now(connection))
+    return [each.failed for each in reclaimed], cutoff
+
+
+def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, str | None]:
+    """Claim and run what was due at the task's cutoff until nothing is, one after the other.
+
+    Returns the tally, and the error code of trouble that is not a request's own (which ends it),
+    or None. Needs an application context. Raises nothing of a request's.
+    """
+    services = Services.of(runtime)
+    tally = Tally()
+    export_seconds = runtime.settings.export_timeout_seconds + STEP_SECONDS
+    while not slot.draining() and slot.take_ticket():
+        slot.beat(STEP_SECONDS)
+        try:
+            claim = services.claims.claim_due(
+                task.cutoff, worker=worker_name(), sweep_id=task.sweep_id
+            )
+        except (DSARError, DBAPIError) as error:
+            failure = failure_of(error)
+            log.warning("claim_failed", sweep_id=task.sweep_id, error_code=failure.code)
+            return tally, failure.code
+        if claim is None:
+            return tally, None
+        slot.beat(export_seconds)
+        slot.started(claim)
+        result = persist_dsar_export(claim.reference_id or "", claim=claim, watch=slot.watch)
+        tally = tally.plus(result["outcome"])
+        slot.finished(claim, result)
+        if result.get("trouble"):
+            return tally, str(result["error_code"])
+    return tally, None
+
+
+def _message(error: Exception) -> str | None:
+    return str(error) if isinstance(error, DSARError) else None
+
+
+def _record(services: Services, result: SweepResult, started_at: datetime) -> None:
+    """Write the sweep's row. That it cannot be written takes nothing from what was done."""
+    try:
+        services.controller.run(
+            lambda connection: connection.execute(
+                sa.insert(SWEEPS).values(
+                    sweep_id=result.sweep_id,
+                    worker=worker_name(),
+                    started_at=started_at,
+                    finished_at=(now := services.controller.now(connection)),
+                    duration_ms=int((now - started_at).total_seconds() * 1000),
+                    claimed=result.tally.claimed,
+                    completed=result.tally.completed,
+                    retried=result.tally.retried,
+                    failed=result.failed,
+                    released=result.tally.released,
+                    reclaimed=result.reclaimed,
+                    error_code=result.trouble,
+                )
+            )
+        )
+    except (DatabaseUnreachable, EnvironmentTrouble, DBAPIError) as error:
+        log.warning("sweep_not_recorded", error_code=failure_of(error).code)

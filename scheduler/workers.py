@@ -1,0 +1,236 @@
+"""Slots of a sweep: in this process, or in spawned ones that are replaced when they die.
+
+A worker process is crash-only. It hears of a drain from its parent, not by signal: a service
+manager signals every process of the service, a terminal every one in the foreground, and a
+worker that counted both would take a first request to stop for a second one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Final
+
+from backend.app import create_app
+from backend.extensions import Runtime, current_runtime
+from backend.failures import failure_of
+from backend.logs import configure_logging, get_logger
+from backend.services.claims import Claim
+from backend.services.lease import Watch
+from backend.settings import Settings
+from scheduler.shutdown import Shutdown
+from scheduler.sweep import Slot, Tally, Task, run_slot
+
+log = get_logger(__name__)
+
+EXIT_HUNG: Final = 70
+WORKER_FAILED: Final = "worker_failed"
+_LOOK_SECONDS: Final = 0.5
+# Past the end of its grace a worker gets this long to reach its next chunk; then it is killed,
+# and its lease runs out.
+_KILL_SECONDS: Final = 10.0
+
+Finished = Callable[[int, str | None, int], None]
+
+
+def exit_hung() -> None:
+    """End this process at once: a thread that hangs cannot be stopped otherwise."""
+    os._exit(EXIT_HUNG)
+
+
+def counting_tickets(limit: int | None) -> Callable[[], bool]:
+    """Tickets for ``limit`` claims in one process; None: without end."""
+    if limit is None:
+        return lambda: True
+    left = iter(range(limit))
+    return lambda: next(left, None) is not None
+
+
+def run_here(
+    runtime: Runtime,
+    shutdown: Shutdown,
+    *,
+    limit: int | None,
+    progress: Callable[[str, int], None] = lambda section, rows: None,
+    finished: Finished = lambda request_id, outcome, size: None,
+    beat: Callable[[float], None] = lambda seconds: None,
+) -> Callable[[Task], tuple[Tally, str | None]]:
+    """Slots for ``run_sweep`` that are one: this thread."""
+    slot = Slot(
+        watch=Watch(must_stop=shutdown.must_stop, progress=progress, on_hang=exit_hung),
+        draining=lambda: shutdown.requested,
+        take_ticket=counting_tickets(limit),
+        finished=lambda claim, result: finished(
+            claim.request_id, result["outcome"], result.get("bytes", 0)
+        ),
+        beat=beat,
+    )
+    return lambda task: run_slot(runtime, task, slot)
+
+
+def run_in_processes(
+    settings: Settings,
+    shutdown: Shutdown,
+    *,
+    workers: int,
+    limit: int | None,
+    finished: Finished = lambda request_id, outcome, size: None,
+    beat: Callable[[float], None] = lambda seconds: None,
+) -> Callable[[Task], tuple[Tally, str | None]]:
+    """Slots for ``run_sweep`` that are ``workers`` spawned processes."""
+    return lambda task: _Pool(settings, shutdown, task, limit, finished, beat).run(workers)
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    running: int | None = None
+    claimed: int = 0
+    done: bool = False
+
+
+class _Pool:
+    """The parent's side of one sweep's worker processes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        shutdown: Shutdown,
+        task: Task,
+        limit: int | None,
+        finished: Finished,
+        beat: Callable[[float], None],
+    ) -> None:
+        self._settings = settings
+        self._shutdown = shutdown
+        self._task = task
+        self._finished = finished
+        self._beat = beat
+        self._context = multiprocessing.get_context("spawn")
+        self._tickets = None if limit is None else self._context.Semaphore(limit)
+        self._stops = self._context.Value("i", 0)
+        self._live: list[_Worker] = []
+        self._tally = Tally()
+        self._trouble: str | None = None
+
+    def run(self, workers: int) -> tuple[Tally, str | None]:
+        for _ in range(workers):
+            self._live.append(self._start())
+        while self._live:
+            self._beat(self._settings.export_timeout_seconds + 300)
+            self._pass_on_shutdown()
+            self._wait()
+            for worker in list(self._live):
+                self._read(worker)
+                if not worker.process.is_alive():
+                    self._read(worker)
+                    self._end(worker)
+        return self._tally, self._trouble
+
+    def _wait(self) -> None:
+        pipes = [worker.pipe for worker in self._live]
+        wait([*pipes, *(worker.process.sentinel for worker in self._live)], _LOOK_SECONDS)
+
+    def _start(self) -> _Worker:
+        parent, child = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_work,
+            args=(self._settings, self._task, child, self._tickets, self._stops, os.getpid()),
+            name="dsar-worker",
+        )
+        process.start()
+        child.close()
+        return _Worker(process, parent)
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            while worker.pipe.poll():
+                self._take(worker, worker.pipe.recv())
+        except (EOFError, OSError):
+            pass
+
+    def _take(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        match message:
+            case ("started", request_id):
+                worker.running = request_id
+                worker.claimed += 1
+            case ("finished", request_id, outcome, size):
+                worker.running = None
+                self._tally = self._tally.plus(outcome)
+                self._finished(request_id, outcome, size)
+            case ("done", trouble):
+                worker.done = True
+                self._trouble = self._trouble or trouble
+
+    def _end(self, worker: _Worker) -> None:
+        self._live.remove(worker)
+        worker.process.join()
+        worker.pipe.close()
+        if worker.done:
+            return
+        # It died. What it ran is reclaimed when the lease is over; the others go on.
+        log.error("worker_died", pid=worker.process.pid, exit_code=worker.process.exitcode)
+        if worker.running is not None:
+            self._tally = self._tally.plus(None)
+        if worker.claimed == 0:
+            self._trouble = self._trouble or WORKER_FAILED
+        elif not self._shutdown.requested and self._trouble is None:
+            self._live.append(self._start())
+
+    def _pass_on_shutdown(self) -> None:
+        times = 2 if self._shutdown.must_stop() else min(self._shutdown.times, 1)
+        self._stops.value = max(self._stops.value, times)
+        if self._shutdown.overdue_by() > _KILL_SECONDS:
+            for worker in self._live:
+                worker.process.kill()
+
+
+def _work(
+    settings: Settings, task: Task, pipe: Connection, tickets: Any, stops: Any, parent: int
+) -> None:
+    """A worker process: run one slot, tell the parent what happens, end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    configure_logging(settings.log_level, settings.log_format)
+
+    def stopping(times: int) -> bool:
+        # A parent that is gone cannot ask any more.
+        return stops.value >= times or os.getppid() != parent
+
+    def tell(*message: Any) -> None:
+        try:
+            pipe.send(message)
+        except OSError:
+            log.warning("parent_gone")
+
+    def finished(claim: Claim, result: dict[str, Any]) -> None:
+        tell("finished", claim.request_id, result["outcome"], result.get("bytes", 0))
+
+    slot = Slot(
+        watch=Watch(must_stop=lambda: stopping(2), on_hang=exit_hung),
+        draining=lambda: stopping(1),
+        take_ticket=lambda: tickets is None or tickets.acquire(block=False),
+        started=lambda claim: tell("started", claim.request_id),
+        finished=finished,
+    )
+    try:
+        with create_app(settings).app_context():
+            runtime = current_runtime()
+            _, trouble = run_slot(runtime, task, slot)
+            runtime.disconnect()
+    except Exception as error:
+        failure = failure_of(error)
+        log.error(
+            "worker_failed",
+            error_code=failure.code,
+            error_class=failure.error_class,
+            error_at=failure.error_at,
+        )
+        trouble = failure.code
+    tell("done", trouble)
