@@ -1,0 +1,277 @@
+"""Whole processes on real databases: many sweepers, killed ones, drained ones, silent ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.factories import Person
+from tests.harness import REQUESTS, World, finish, members, wait_for
+
+LEASE = 2  # seconds; as short as a test can bear
+
+
+def insert_plainly(world: World, count: int, user_id: int = 7) -> None:
+    """As the application does: by SQL, with the four given columns and nothing else."""
+    with world.begin() as connection:
+        for number in range(count):
+            connection.exec_driver_sql(
+                "INSERT INTO dsar_requests (user_id, gdpr_reference_id, status, requested_at) "
+                f"VALUES ({user_id}, 'GDPR-{number}', 'pending', '2026-11-01 10:00:00')"
+            )
+
+
+@pytest.mark.timeout(600)
+def test_sweep_four_processes_thousand_requests_each_exported_once(server_world: World) -> None:
+    world = server_world
+    world.people(*(Person(user, runs=3, logs=3) for user in range(10, 20)))
+    with world.begin() as connection:
+        for number in range(1000):
+            connection.exec_driver_sql(
+                "INSERT INTO dsar_requests (user_id, gdpr_reference_id, status, requested_at) "
+                f"VALUES ({10 + number % 10}, 'GDPR-{number}', 'pending', '2026-11-01 10:00:00')"
+            )
+
+    sweeps = [world.start("scheduler", "sweep", "--once") for _ in range(4)]
+    done = [finish(sweep, 500) for sweep in sweeps]
+
+    assert [each.returncode for each in done] == [0, 0, 0, 0], [d.stderr[-500:] for d in done]
+    assert sum(each.json["completed"] for each in done) == 1000
+    assert Counter(row["status"] for row in world.rows()) == {"completed": 1000}
+    attempts = world.attempts()
+    assert len(attempts) == 1000
+    assert {a["outcome"] for a in attempts} == {"completed"}
+    world.check_invariants()
+    for number in range(1000):
+        files = members(world.public(f"GDPR-{number}"))
+        assert files["account.json"]["id"] == 10 + number % 10
+        assert files["dsar_request.json"]["gdpr_reference_id"] == f"GDPR-{number}"
+    _open_with_other_tools(world, 25)
+
+
+def _open_with_other_tools(world: World, count: int) -> None:
+    """Where they are installed; .ci/run sees to it that they are."""
+    for number in range(count):
+        path = world.public(f"GDPR-{number}")
+        for command in (["unzip", "-tqq", str(path)], ["jar", "tf", str(path)]):
+            if shutil.which(command[0]) or os.environ.get("CI"):
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_sweep_with_workers_and_limit_obeys_both(world: World, workers: int) -> None:
+    world.people(Person(7, runs=2))
+    insert_plainly(world, 9)
+
+    first = world.sweep("--workers", str(workers), "--limit", "5")
+    second = world.sweep("--workers", str(workers))
+
+    assert (first.returncode, first.json["completed"]) == (0, 5), first.stderr[-2000:]
+    assert (second.returncode, second.json["completed"]) == (0, 4), second.stderr[-2000:]
+    world.check_invariants()
+
+
+def staged(world: World) -> list[str]:
+    return [name for name in world.versions() if name.endswith(".part")]
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """One request that takes a while."""
+    world.people(Person(7, runs=60_000, logs=10))
+    world.request(7, "BIG")
+    return world
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sweep_killed_in_mid_export_is_rerun_after_the_lease(busy: World, workers: int) -> None:
+    sweep = busy.start(
+        "scheduler", "sweep", "--once", "--workers", str(workers), lease_seconds=LEASE
+    )
+    wait_for(lambda: staged(busy), "a staged file")
+    os.killpg(sweep.pid, signal.SIGKILL)
+    finish(sweep)
+    assert busy.row("BIG")["status"] == "processing"
+    assert not busy.public("BIG").exists()
+
+    with busy.services() as services:
+        wait_for(lambda: services.claims.look(prune_before=None).expired, "the lease's end")
+    done = busy.sweep()
+
+    assert done.returncode == 0, done.stderr
+    assert (done.json["reclaimed"], done.json["completed"]) == (1, 1)
+    row = busy.row("BIG")
+    assert (row["status"], row["claim_token"], row["crashes"]) == ("completed", 2, 1)
+    assert busy.versions() == [f"{row['id']}.2.zip"]
+    assert [a["outcome"] for a in busy.attempts()] == ["lost", "completed"]
+    busy.check_invariants()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sweep_terminated_within_its_grace_finishes_the_export(busy: World, workers: int) -> None:
+    busy.request(7, "NEXT")
+    arguments = ("scheduler", "sweep", "--once", "--workers", str(workers), "--limit", "1")
+    sweep = busy.start(*arguments, drain_seconds=120)
+    wait_for(lambda: staged(busy), "a staged file")
+    sweep.send_signal(signal.SIGTERM)
+    done = finish(sweep)
+
+    assert done.returncode == 0, done.stderr
+    assert done.json["completed"] == 1
+    assert busy.row("BIG")["status"] == "completed"
+    assert busy.row("NEXT")["status"] == "pending"
+    busy.check_invariants()
+
+
+@pytest.mark.parametrize(("drain", "signals"), [(0, 1), (600, 2)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sweep_terminated_past_its_grace_gives_the_request_back(
+    busy: World, workers: int, drain: int, signals: int
+) -> None:
+    arguments = ("scheduler", "sweep", "--once", "--workers", str(workers))
+    sweep = busy.start(*arguments, drain_seconds=drain)
+    wait_for(lambda: staged(busy), "a staged file")
+    for _ in range(signals):
+        sweep.send_signal(signal.SIGTERM)
+        wait_for(lambda: sweep.poll() is not None or True, "the signal's delivery")
+        with_pause()
+    done = finish(sweep)
+
+    assert done.returncode == 0, done.stderr
+    assert done.json["released"] == 1, done.stdout
+    row = busy.row("BIG")
+    assert (row["status"], row["attempts"], row["interruptions"]) == ("pending", 0, 1)
+    assert busy.versions() == []
+    busy.check_invariants()
+
+
+def with_pause() -> None:
+    """Two signals of one number that arrive together are one: let the first be taken."""
+    import time
+
+    time.sleep(0.05)
+
+
+def test_run_sweeps_at_start_drains_on_sigterm_and_tells_its_health(world: World) -> None:
+    world.people(Person(7, runs=2))
+    insert_plainly(world, 3)
+    assert world.run("scheduler", "healthcheck").returncode == 1
+    scheduler = world.start("scheduler", sweep_cron="0 0 1 1 *")
+    try:
+        wait_for(
+            lambda: Counter(row["status"] for row in world.rows()) == {"completed": 3},
+            "the sweep at start",
+        )
+        wait_for(lambda: (world.root / "run" / "heartbeat").exists(), "the heartbeat")
+        assert world.run("scheduler", "healthcheck").returncode == 0
+    finally:
+        scheduler.send_signal(signal.SIGTERM)
+        done = finish(scheduler)
+    assert done.returncode == 0, done.stderr
+    events = [line["event"] for line in done.logs]
+    assert events[0] == "scheduler_started" and events[-1] == "scheduler_stopped"
+    assert "sweep_finished" in events
+    assert world.run("scheduler", "healthcheck").returncode == 1
+
+
+def test_run_terminated_in_mid_export_drains(busy: World) -> None:
+    scheduler = busy.start("scheduler", drain_seconds=0)
+    wait_for(lambda: staged(busy), "a staged file")
+    scheduler.send_signal(signal.SIGTERM)
+    done = finish(scheduler)
+    assert done.returncode == 0, done.stderr
+    assert busy.row("BIG")["status"] == "pending"
+    busy.check_invariants()
+
+
+def test_run_survives_a_failing_sweep_and_says_so_once(sqlite_world: World) -> None:
+    world = sqlite_world
+    world.people(Person(7, runs=2))
+    insert_plainly(world, 1)
+    scheduler = world.start("scheduler", "run", sweep_cron="0 0 1 1 *")
+    wait_for(lambda: world.row("GDPR-0")["status"] == "completed", "the sweep at start")
+    scheduler.send_signal(signal.SIGINT)
+    assert finish(scheduler).returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sweep_that_fails_leaks_nothing(world: World, workers: int) -> None:
+    """A renamed table: the driver's error carries the statement and its parameters."""
+    world.people(Person(7654321, runs=2), Person(8, runs=2))
+    world.request(7654321, "SECRETREF-77")
+    with world.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE audit_logs RENAME TO audit_logs_gone")
+
+    done = world.sweep("--workers", str(workers), max_attempts=1, log_level="DEBUG")
+
+    assert done.returncode == 1
+    assert done.json["failed"] == 1
+    row = world.row("SECRETREF-77")
+    (attempt,) = world.attempts()
+    assert row["status"] == "failed" and attempt["error_code"] == "query_failed"
+    shown = done.stdout + done.stderr + row["last_error"] + repr(attempt)
+    for secret in ("7654321", "SECRETREF", "person-", "audit_logs", "SELECT", "example.org"):
+        assert secret not in shown, secret
+    assert any(line.get("error_code") == "query_failed" for line in done.logs)
+
+
+def test_sweep_one_bad_request_keeps_nobody_from_their_turn(world: World) -> None:
+    world.people(Person(7, runs=2))
+    world.request(None, "NOBODY", requested_at=datetime(2025, 1, 1, tzinfo=UTC))
+    world.request(7, "GOOD")
+
+    done = world.sweep()
+
+    assert done.returncode == 1
+    assert (done.json["completed"], done.json["failed"]) == (1, 1)
+    assert world.row("GOOD")["status"] == "completed"
+    assert world.row("NOBODY")["last_error"].startswith("subject_missing")
+
+
+def test_sweep_prunes_what_is_past_its_days(world: World) -> None:
+    world.people(Person(7, runs=2))
+    insert_plainly(world, 2)
+    assert world.sweep().returncode == 0
+    world.update("GDPR-0", exported_at=datetime.now(UTC) - timedelta(days=31))
+
+    done = world.sweep()
+
+    assert done.json["pruned"] == 1
+    row = world.row("GDPR-0")
+    assert (row["status"], row["export_state"]) == ("completed", "pruned")
+    assert not world.public("GDPR-0").exists() and world.public("GDPR-1").exists()
+    world.check_invariants()
+
+
+def test_sweep_full_store_ends_early_without_using_an_attempt(world: World) -> None:
+    world.people(Person(7, runs=2))
+    insert_plainly(world, 2)
+
+    done = world.sweep(min_free_bytes=2**62)
+
+    assert done.returncode == 69
+    assert "DSAR_MIN_FREE_BYTES" in done.stderr or "disk_full" in done.stderr
+    assert {row["attempts"] for row in world.rows()} == {0}
+    assert {row["status"] for row in world.rows()} == {"pending"}
+
+
+def test_export_command_works_on_flask_and_by_module(world: World) -> None:
+    world.people(Person(7, runs=2))
+    world.request(7, "GDPR-TEST-123")
+    first = world.dsar("export", "GDPR-TEST-123")
+    second = world.run("flask", "--app", "backend.app", "dsar", "export", "GDPR-TEST-123")
+    for done in (first, second):
+        assert done.returncode == 0, done.stderr
+        assert done.json["ok"] is True
+        assert Path(done.json["file_path"]) == world.public("GDPR-TEST-123")
+    with world.begin() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(REQUESTS)).scalar()
+    assert count == 1
