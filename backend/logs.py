@@ -96,7 +96,7 @@ def configure_logging(
     """
     global _handler  # noqa: PLW0603  the root logger is as global
     target = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(target)
+    handler = logging.StreamHandler(stream) if stream is not None else _StderrHandler()
     console = fmt == "console" or (fmt == "auto" and target.isatty())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -121,6 +121,17 @@ def configure_logging(
         logging.getLogger(name).setLevel(level)
     _configure_structlog(level)
     _hook_uncaught()
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at that moment: a progress bar puts itself there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
 
 
 def _configure_structlog(level: str) -> None:

@@ -193,7 +193,7 @@ def _progress(wanted: bool) -> Iterator[_Silent]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         MofNCompleteColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, highlight=False),
         transient=True,
     ) as progress:
         yield _Bar(progress)

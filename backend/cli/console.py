@@ -65,7 +65,9 @@ def _as_json(value: Any) -> Any:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = ""
 ) -> None:
-    """Print a table on the terminal. Empty cells show as a dash."""
+    """Print a table on the terminal, then a note. Empty cells show as a dash; of a table without
+    rows only the note is shown.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -77,7 +79,8 @@ def print_table(
         # Text, not markup: a reference in square brackets is not a colour.
         table.add_row(*(Text(_cell(value)) for value in row))
     console = Console()
-    console.print(table)
+    if table.row_count or not note:
+        console.print(table)
     if note:
         console.print(Text(note))
 

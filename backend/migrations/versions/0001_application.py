@@ -5,6 +5,8 @@ Not made where people's data lives in another database (DSAR_SOURCE_DATABASE_URL
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import context, op
 
@@ -12,6 +14,9 @@ from backend.models.types import BigKey, UtcDateTime
 
 revision = "0001"
 down_revision = None
+
+# A server whose default is latin1 would refuse most of the world's names.
+UTF8: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
@@ -52,6 +57,7 @@ def _users() -> None:
         _instant("last_login_at"),
         sa.Column("last_login_ip", sa.String(45)),
         _instant("deleted_at"),
+        **UTF8,
     )
 
 
@@ -71,6 +77,7 @@ def _workflows() -> None:
         _instant("created_at", now=True),
         _instant("updated_at"),
         _instant("deleted_at"),
+        **UTF8,
     )
     op.create_index("ix_workflows_user_id", "workflows", ["user_id", "id"])
 
@@ -88,6 +95,7 @@ def _workflow_runs() -> None:
         sa.Column("cost_eur", sa.Numeric(12, 6)),
         _instant("started_at"),
         _instant("finished_at"),
+        **UTF8,
     )
     op.create_index("ix_workflow_runs_user_id", "workflow_runs", ["user_id", "id"])
     op.create_index("ix_workflow_runs_workflow_id", "workflow_runs", ["workflow_id"])
@@ -106,6 +114,7 @@ def _api_tokens() -> None:
         _instant("last_used_at"),
         _instant("expires_at"),
         _instant("revoked_at"),
+        **UTF8,
     )
     op.create_index("ix_api_tokens_user_id", "api_tokens", ["user_id", "id"])
 
@@ -121,6 +130,7 @@ def _audit_logs() -> None:
         sa.Column("user_agent", sa.Text()),
         sa.Column("details", sa.JSON()),
         _instant("created_at", now=True),
+        **UTF8,
     )
     op.create_index("ix_audit_logs_actor_user_id", "audit_logs", ["actor_user_id", "id"])
     op.create_index("ix_audit_logs_subject_user_id", "audit_logs", ["subject_user_id", "id"])

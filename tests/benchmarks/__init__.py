@@ -1,0 +1,1 @@
+"""Measurements: commands that make their own data and print ratios. Not collected as tests."""
