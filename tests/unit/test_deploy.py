@@ -114,11 +114,11 @@ def seconds(value: str) -> float:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_stop_timeout_longer_than_drain_and_margins(name: str) -> None:
-    from scheduler import service, workers
+    from scheduler import workers
 
     longest = (
         Settings.model_fields["drain_seconds"].default
-        + service._FORCE_SECONDS
+        + shutdown.FORCE_SECONDS
         + workers._KILL_SECONDS
     )
 
@@ -347,14 +347,14 @@ def test_runbook_error_codes_each_has_one_entry() -> None:
 
 
 def test_runbook_exit_codes_each_has_a_row() -> None:
-    from scheduler.service import _EXIT_FORCED
+    from scheduler.shutdown import EXIT_FORCED
     from scheduler.workers import EXIT_HUNG
 
     chapter = RUNBOOK.split("\n## Exit codes\n")[1].split("\n## ")[0]
     used = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
 
     rows = {int(code) for code in re.findall(r"^\| (\d+) \|", chapter, re.MULTILINE)}
-    assert rows == used | {EXIT_HUNG, _EXIT_FORCED}
+    assert rows == used | {EXIT_HUNG, EXIT_FORCED}
 
 
 def test_runbook_settings_named_exist() -> None:
