@@ -41,11 +41,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@ $(VENV)/.runtime

@@ -40,9 +40,7 @@ PRUNE_CRON: Final = "17 3 * * *"
 _LOOK_SECONDS: Final = 5.0
 # How late APScheduler's own thread may be before it counts as stuck.
 _LATE_SECONDS: Final = 120.0
-_EXIT_FORCED: Final = 70
-# Past the grace a running export has this long to reach its next chunk.
-_FORCE_SECONDS: Final = 15.0
+_DRAIN_LOOK_SECONDS: Final = 0.1
 
 
 class CronTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
@@ -187,6 +185,7 @@ class SweepService:
                     services.claims,
                     services.store,
                     retention_days=self._settings.retention_days,
+                    stop=lambda: self._shutdown.requested,
                 ).prune()
                 log.info("pruned", pruned=done.pruned, count=done.leftovers + done.links)
         except BaseException as error:
@@ -204,15 +203,14 @@ class SweepService:
     # -- the end -----------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Wait for what runs: within its grace, or to its next chunk after it; then no longer."""
+        """Wait for what runs; ``Shutdown`` sees to it that this ends."""
         log.info("scheduler_draining")
         self._notifier.stopping()
         self._scheduler.pause()
         while self._pulse.running:
-            if self._shutdown.overdue_by() > _FORCE_SECONDS:
-                log.error("drain_forced")
-                os._exit(_EXIT_FORCED)
-            time.sleep(0.1)
+            # A drain is no reason for a probe to call the process dead.
+            self._tell_supervisors()
+            time.sleep(_DRAIN_LOOK_SECONDS)
         self._scheduler.shutdown(wait=False)
         self._heartbeat.remove()
         log.info("scheduler_stopped")

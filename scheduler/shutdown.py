@@ -6,14 +6,24 @@ period, else stop it between two chunks and give it back. The second: stop at on
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Final
 
 from backend.clock import SYSTEM_CLOCK, Clock
+from backend.logs import get_logger
+
+log = get_logger(__name__)
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Past the grace what runs has this long to reach its next chunk; then the process ends, and the
+# lease of what it was doing runs out. A thread that hangs cannot be stopped otherwise.
+FORCE_SECONDS: Final = 15.0
+EXIT_FORCED: Final = 70
+_LOOK_SECONDS: Final = 0.5
 
 
 class Shutdown:
@@ -28,9 +38,17 @@ class Shutdown:
         self._asked = threading.Event()
 
     def install(self) -> None:
-        """Make the signals set the flag. Only the main thread may call this."""
+        """Make the signals set the flag, and bound the end. For the main thread alone."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
+        threading.Thread(target=self._force, name="dsar-shutdown", daemon=True).start()
+
+    def _force(self) -> None:
+        self._asked.wait()
+        while self.overdue_by() < FORCE_SECONDS:
+            time.sleep(_LOOK_SECONDS)
+        log.error("drain_forced")
+        os._exit(EXIT_FORCED)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.request()

@@ -74,7 +74,7 @@ def print_table(
 
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         # Text, not markup: a reference in square brackets is not a colour.
         table.add_row(*(Text(_cell(value)) for value in row))

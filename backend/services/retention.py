@@ -7,6 +7,7 @@ leftover that the next prune deletes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -37,15 +38,25 @@ class PruneResult:
 
 
 class Retention:
-    """Prunes one control database and its export store. ``retention_days`` 0 keeps files."""
+    """Prunes one control database and its export store. ``retention_days`` 0 keeps files.
+
+    ``stop`` is asked between two steps whether to end early; what is left is left to the next.
+    """
 
     def __init__(
-        self, controller: Controller, claims: Claims, store: ExportStore, *, retention_days: int
+        self,
+        controller: Controller,
+        claims: Claims,
+        store: ExportStore,
+        *,
+        retention_days: int,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._control = controller
         self._claims = claims
         self._store = store
         self._days = retention_days
+        self._stop = stop
 
     def expires_before(self, now: datetime) -> datetime | None:
         """Exports made before this instant are to be pruned; None: none ever."""
@@ -57,7 +68,7 @@ class Retention:
         Raises the database's and the store's errors; what was done until then stays done.
         """
         pruned = 0
-        while pruned < limit and self._prune_one():
+        while pruned < limit and not self._stop() and self._prune_one():
             pruned += 1
         return pruned
 
@@ -67,7 +78,7 @@ class Retention:
         Safe beside running sweeps, and to be repeated.
         """
         pruned = 0
-        while self._prune_one():
+        while not self._stop() and self._prune_one():
             pruned += 1
         leftovers = self._delete_leftovers()
         return PruneResult(pruned, leftovers, self._mend_links(), self._delete_trail())
@@ -106,6 +117,8 @@ class Retention:
         batch: list[StoredFile] = []
         for found in self._store.stored_files():
             batch.append(found)
+            if self._stop():
+                return deleted
             if len(batch) == _BATCH:
                 deleted += self._delete_unwanted(batch)
                 batch = []
@@ -135,6 +148,8 @@ class Retention:
         batch: list[str] = []
         for reference in self._store.public_references():
             batch.append(reference)
+            if self._stop():
+                return mended
             if len(batch) == _BATCH:
                 mended += self._mend_batch(batch)
                 batch = []

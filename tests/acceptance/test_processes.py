@@ -168,7 +168,7 @@ def test_run_sweeps_at_start_drains_on_sigterm_and_tells_its_health(world: World
             lambda: Counter(row["status"] for row in world.rows()) == {"completed": 3},
             "the sweep at start",
         )
-        wait_for(lambda: (world.root / "run" / "heartbeat").exists(), "the heartbeat")
+        wait_for((world.root / "run" / "heartbeat").exists, "the heartbeat")
         assert world.run("scheduler", "healthcheck").returncode == 0
     finally:
         scheduler.send_signal(signal.SIGTERM)

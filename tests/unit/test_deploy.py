@@ -114,7 +114,7 @@ def seconds(value: str) -> float:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_stop_timeout_longer_than_drain_and_margins(name: str) -> None:
-    from scheduler import workers
+    from scheduler import shutdown, workers
 
     longest = (
         Settings.model_fields["drain_seconds"].default
