@@ -82,8 +82,7 @@ def sweep(once: bool, limit: int | None, workers: int | None, json_wanted: bool)
     else:
         print_table("sweep", ("what", "value"), list(result.as_dict().items()))
     if result.trouble is not None:
-        reason = result.message or result.trouble
-        click.echo(f"error: the sweep ended early: {reason}", err=True)
+        click.echo(f"error: the sweep ended early: {result.trouble.message}", err=True)
         sys.exit(EXIT_UNAVAILABLE)
     if result.failed:
         click.echo(

@@ -168,13 +168,14 @@ class SweepService:
     def _report(self, result: SweepResult) -> None:
         """Log a sweep that did something; trouble once when it begins and once when it ends."""
         counts = {k: v for k, v in result.as_dict().items() if k not in ("error_code", "pruned")}
-        if result.trouble is not None and result.trouble != self._waiting_for:
-            log.warning("waiting_for_environment", **counts, error_code=result.trouble)
-        elif result.trouble is None and self._waiting_for is not None:
+        trouble = None if result.trouble is None else result.trouble.code
+        if trouble is not None and trouble != self._waiting_for:
+            log.warning("waiting_for_environment", **counts, error_code=trouble)
+        elif trouble is None and self._waiting_for is not None:
             log.info("environment_well", **counts)
         elif result.tally.claimed or result.reclaimed:
             log.info("sweep_finished", **counts)
-        self._waiting_for = result.trouble
+        self._waiting_for = trouble
 
     def _prune_job(self) -> None:
         try:

@@ -60,20 +60,27 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepResult:
-    """What a sweep did.
+class Trouble:
+    """What is not a request's own fault and ends a sweep early.
 
-    ``trouble`` is the error code that ended it early, or None; ``message`` may explain it on a
-    terminal, and is not for logs.
+    ``code`` is for logs and records; ``message`` explains it on a terminal: it may name a path or
+    a database.
     """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep did; ``trouble`` is what ended it early, or None."""
 
     sweep_id: str
     tally: Tally = field(default_factory=Tally)
     reclaimed: int = 0
     pruned: int = 0
     duration_ms: int = 0
-    trouble: str | None = None
-    message: str | None = None
+    trouble: Trouble | None = None
     failed_while_reclaiming: int = 0
 
     @property
@@ -93,7 +100,7 @@ class SweepResult:
             "reclaimed": self.reclaimed,
             "pruned": self.pruned,
             "duration_ms": self.duration_ms,
-            "error_code": self.trouble,
+            "error_code": None if self.trouble is None else self.trouble.code,
         }
 
 
@@ -125,7 +132,7 @@ class Slot:
 # Everything between two exports is short statements, each with a limit of its own.
 STEP_SECONDS: Final = 300.0
 
-RunSlots = Callable[[Task], tuple[Tally, str | None]]
+RunSlots = Callable[[Task], tuple[Tally, Trouble | None]]
 
 
 def run_sweep(runtime: Runtime, *, run_slots: RunSlots, prune: bool, slot: Slot) -> SweepResult:
@@ -142,7 +149,7 @@ def run_sweep(runtime: Runtime, *, run_slots: RunSlots, prune: bool, slot: Slot)
         slot.beat(STEP_SECONDS)
         result = _sweep(runtime, result, run_slots=run_slots, prune=prune, slot=slot)
     except (EnvironmentTrouble, DBAPIError) as error:
-        result = replace(result, trouble=failure_of(error).code, message=_message(error))
+        result = replace(result, trouble=_trouble(error))
     return replace(result, duration_ms=int((runtime.clock.monotonic() - started) * 1000))
 
 
@@ -198,11 +205,11 @@ def _reclaim(services: Services, cutoff: datetime) -> tuple[list[bool], datetime
     return [each.failed for each in reclaimed], cutoff
 
 
-def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, str | None]:
+def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble | None]:
     """Claim and run what was due at the task's cutoff until nothing is, one after the other.
 
-    Returns the tally, and the error code of trouble that is not a request's own (which ends it),
-    or None. Needs an application context. Raises nothing of a request's.
+    Returns the tally, and the trouble that ended it, or None. Needs an application context.
+    Raises nothing of a request's.
     """
     services = Services.of(runtime)
     tally = Tally()
@@ -214,9 +221,9 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, str | Non
                 task.cutoff, worker=worker_name(), sweep_id=task.sweep_id
             )
         except (DSARError, DBAPIError) as error:
-            failure = failure_of(error)
-            log.warning("claim_failed", sweep_id=task.sweep_id, error_code=failure.code)
-            return tally, failure.code
+            trouble = _trouble(error)
+            log.warning("claim_failed", sweep_id=task.sweep_id, error_code=trouble.code)
+            return tally, trouble
         if claim is None:
             return tally, None
         slot.beat(export_seconds)
@@ -225,12 +232,15 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, str | Non
         tally = tally.plus(result["outcome"])
         slot.finished(claim, result)
         if result.get("trouble"):
-            return tally, str(result["error_code"])
+            return tally, Trouble(result["error_code"], result["error"])
     return tally, None
 
 
-def _message(error: Exception) -> str | None:
-    return str(error) if isinstance(error, DSARError) else None
+def _trouble(error: Exception) -> Trouble:
+    failure = failure_of(error)
+    # A driver's own message may quote data; ours names what is to be mended.
+    message = str(error) if isinstance(error, DSARError) else failure.summary()
+    return Trouble(failure.code, message)
 
 
 def _record(services: Services, result: SweepResult, started_at: datetime) -> None:
@@ -250,7 +260,7 @@ def _record(services: Services, result: SweepResult, started_at: datetime) -> No
                     failed=result.failed,
                     released=result.tally.released,
                     reclaimed=result.reclaimed,
-                    error_code=result.trouble,
+                    error_code=None if result.trouble is None else result.trouble.code,
                 )
             )
         )

@@ -24,7 +24,7 @@ from backend.services.claims import Claim
 from backend.services.lease import Watch
 from backend.settings import Settings
 from scheduler.shutdown import Shutdown
-from scheduler.sweep import Slot, Tally, Task, run_slot
+from scheduler.sweep import Slot, Tally, Task, Trouble, run_slot
 
 log = get_logger(__name__)
 
@@ -59,7 +59,7 @@ def run_here(
     progress: Callable[[str, int], None] = lambda section, rows: None,
     finished: Finished = lambda request_id, outcome, size: None,
     beat: Callable[[float], None] = lambda seconds: None,
-) -> Callable[[Task], tuple[Tally, str | None]]:
+) -> Callable[[Task], tuple[Tally, Trouble | None]]:
     """Slots for ``run_sweep`` that are one: this thread."""
     slot = Slot(
         watch=Watch(must_stop=shutdown.must_stop, progress=progress, on_hang=exit_hung),
@@ -81,7 +81,7 @@ def run_in_processes(
     limit: int | None,
     finished: Finished = lambda request_id, outcome, size: None,
     beat: Callable[[float], None] = lambda seconds: None,
-) -> Callable[[Task], tuple[Tally, str | None]]:
+) -> Callable[[Task], tuple[Tally, Trouble | None]]:
     """Slots for ``run_sweep`` that are ``workers`` spawned processes."""
     return lambda task: _Pool(settings, shutdown, task, limit, finished, beat).run(workers)
 
@@ -117,9 +117,9 @@ class _Pool:
         self._stops = self._context.Value("i", 0)
         self._live: list[_Worker] = []
         self._tally = Tally()
-        self._trouble: str | None = None
+        self._trouble: Trouble | None = None
 
-    def run(self, workers: int) -> tuple[Tally, str | None]:
+    def run(self, workers: int) -> tuple[Tally, Trouble | None]:
         for _ in range(workers):
             self._live.append(self._start())
         while self._live:
@@ -179,7 +179,9 @@ class _Pool:
         if worker.running is not None:
             self._tally = self._tally.plus(None)
         if worker.claimed == 0:
-            self._trouble = self._trouble or WORKER_FAILED
+            self._trouble = self._trouble or Trouble(
+                WORKER_FAILED, "a worker process died before it claimed anything; see its log"
+            )
         elif not self._shutdown.requested and self._trouble is None:
             self._live.append(self._start())
 
@@ -232,5 +234,5 @@ def _work(
             error_class=failure.error_class,
             error_at=failure.error_at,
         )
-        trouble = failure.code
+        trouble = Trouble(failure.code, failure.summary())
     tell("done", trouble)

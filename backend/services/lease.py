@@ -21,6 +21,7 @@ log = get_logger(__name__)
 
 # A quarter: three renewals may fail before the lease is in danger.
 _RENEWALS_PER_LEASE: Final = 4
+# Past its deadline an export has this long to reach a checkpoint, or as long as its whole time was.
 HANG_GRACE_SECONDS: Final = 30.0
 
 
@@ -69,6 +70,7 @@ class LeaseKeeper:
         self._lease_seconds = lease_seconds
         self._renewed_at = clock.monotonic()
         self._deadline = self._renewed_at + timeout_seconds
+        self._hung_at = self._deadline + min(HANG_GRACE_SECONDS, timeout_seconds)
         self._lost = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="dsar-lease", daemon=True)
@@ -125,7 +127,7 @@ class LeaseKeeper:
             self._renewed_at = now
 
     def _look_for_hang(self, now: float) -> None:
-        if self._watch.on_hang is not None and now > self._deadline + HANG_GRACE_SECONDS:
+        if self._watch.on_hang is not None and now > self._hung_at:
             log.error("export_hung", **_ids(self._claim))
             self._watch.on_hang()
 

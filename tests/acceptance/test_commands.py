@@ -295,7 +295,7 @@ def test_export_root_that_cannot_be_written_is_one_line(ada: World) -> None:
     done = ada.dsar("export", "R-7", export_root=root)
     one_line(done, 69, "DSAR_EXPORT_ROOT")
     assert done.json["error_code"] == "store_unavailable"
-    one_line(ada.sweep(export_root=root), 69, "store_unavailable")
+    one_line(ada.sweep(export_root=root), 69, "ended early", "DSAR_EXPORT_ROOT")
     one_line(ada.run("scheduler", "run", export_root=root), 69, "DSAR_EXPORT_ROOT")
     row = ada.row("R-7")
     assert (row["status"], row["attempts"]) == ("pending", 0)

@@ -256,7 +256,8 @@ def test_sweep_full_store_ends_early_without_using_an_attempt(world: World) -> N
     done = world.sweep(min_free_bytes=2**62)
 
     assert done.returncode == 69
-    assert "DSAR_MIN_FREE_BYTES" in done.stderr or "disk_full" in done.stderr
+    assert done.json["error_code"] == "disk_full"
+    assert "DSAR_MIN_FREE_BYTES" in done.stderr
     assert {row["attempts"] for row in world.rows()} == {0}
     assert {row["status"] for row in world.rows()} == {"pending"}
 

@@ -1,0 +1,212 @@
+"""Named places at which a test kills, stops, starves or breaks a real process.
+
+    python -m tests.failpoints POINT ACTION MODULE [ARGUMENT...]
+
+runs ``python -m MODULE ARGUMENT...`` with one seam of the program wrapped from outside: the
+program itself knows nothing of failpoints, so nothing of them is on its hot path. At the point the
+process does ACTION, the first time it gets there:
+
+kill     SIGKILL itself                     stop     SIGSTOP itself
+wait     until the file $FAILPOINT_GO is    hang     for ever, without a checkpoint
+enospc   raise OSError(ENOSPC)              raise    raise an exception that quotes $FAILPOINT_TEXT
+
+and before that it makes the file $FAILPOINT_REACHED, if one is named. The action ``always-X`` does
+X every time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+
+class Point:
+    """One failpoint: where it is, and what happens there."""
+
+    def __init__(self, action: str) -> None:
+        self._always = action.startswith("always-")
+        self._action = action.removeprefix("always-")
+        self._done = False
+
+    def hit(self) -> None:
+        if self._done and not self._always:
+            return
+        self._done = True
+        if reached := os.environ.get("FAILPOINT_REACHED"):
+            Path(reached).touch()
+        getattr(self, f"_{self._action}")()
+
+    def _kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _stop(self) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _wait(self) -> None:
+        while not Path(os.environ["FAILPOINT_GO"]).exists():
+            time.sleep(0.01)
+
+    def _hang(self) -> None:
+        while True:
+            time.sleep(1)
+
+    def _enospc(self) -> None:
+        raise OSError(errno.ENOSPC, os.environ.get("FAILPOINT_TEXT", "no space"))
+
+    def _raise(self) -> None:
+        raise ValueError(os.environ.get("FAILPOINT_TEXT", ""))
+
+
+def _before(owner: Any, name: str, point: Point) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        point.hit()
+        return original(*arguments, **keywords)
+
+    setattr(owner, name, wrapped)
+
+
+def _after(owner: Any, name: str, point: Point) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        result = original(*arguments, **keywords)
+        point.hit()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _claim_before_commit(point: Point) -> None:
+    from backend.services.claims import Claims
+
+    _after(Claims, "_write_claim", point)
+
+
+def _claimed(point: Point) -> None:
+    from backend.services.claims import Claims
+
+    _after(Claims, "_claim", point)
+
+
+def _collecting(point: Point) -> None:
+    from backend.services import collection
+
+    _before(collection, "table_renderer", point)
+
+
+def _packing(point: Point) -> None:
+    from backend.services import archive
+
+    _after(archive, "_write_rows", point)
+
+
+def _staged_before_rename(point: Point) -> None:
+    """The staged file is written and fsynced, but does not bear its version's name yet."""
+    from backend.services import export_store
+
+    original = os.rename
+
+    def rename(source: Any, target: Any, **keywords: Any) -> None:
+        if str(source).endswith(".part"):
+            point.hit()
+        original(source, target, **keywords)
+
+    export_store.os.rename = rename  # type: ignore[attr-defined]
+
+
+def _staged(point: Point) -> None:
+    from backend.services.export_store import ExportStore
+
+    _before(ExportStore, "check", point)
+
+
+def _recording(point: Point) -> None:
+    """The row is locked; the link is not renamed yet."""
+    from backend.services.export_store import ExportStore
+
+    _before(ExportStore, "publish", point)
+
+
+def _published_before_commit(point: Point) -> None:
+    """The link is renamed, the record not written."""
+    from backend.services.export_store import ExportStore
+
+    _after(ExportStore, "publish", point)
+
+
+def _record_at_commit(point: Point) -> None:
+    """Everything of the record is written; COMMIT is the next thing sent."""
+    from backend.services.claims import Claims
+
+    recording: list[bool] = []
+    original = Claims._write_record
+
+    def write(*arguments: Any, **keywords: Any) -> None:
+        original(*arguments, **keywords)
+        recording.append(True)
+
+    Claims._write_record = write  # type: ignore[method-assign]
+
+    @event.listens_for(Engine, "commit")
+    def committing(connection: Connection) -> None:
+        if recording:
+            recording.clear()
+            point.hit()
+
+
+def _recorded(point: Point) -> None:
+    from backend.services.claims import Claims
+
+    _after(Claims, "record", point)
+
+
+def _clock(point: Point) -> None:
+    """Not a place: the host's clock is off by $FAILPOINT_SECONDS."""
+    from backend.clock import SystemClock
+
+    original = SystemClock.now
+    off = timedelta(seconds=float(os.environ["FAILPOINT_SECONDS"]))
+
+    def now(self: SystemClock) -> datetime:
+        return original(self) + off
+
+    SystemClock.now = now  # type: ignore[method-assign]
+
+
+POINTS: dict[str, Callable[[Point], None]] = {
+    "claim-before-commit": _claim_before_commit,
+    "claimed": _claimed,
+    "collecting": _collecting,
+    "packing": _packing,
+    "staged-before-rename": _staged_before_rename,
+    "staged": _staged,
+    "recording": _recording,
+    "published-before-commit": _published_before_commit,
+    "record-at-commit": _record_at_commit,
+    "recorded": _recorded,
+    "clock": _clock,
+}
+
+
+def main() -> None:
+    name, action, module, *arguments = sys.argv[1:]
+    POINTS[name](Point(action))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
