@@ -10,6 +10,7 @@ carry statements, parameters and rows.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import re
 import sys
@@ -99,7 +100,7 @@ def configure_logging(
     handler = logging.StreamHandler(stream) if stream is not None else _StderrHandler()
     console = fmt == "console" or (fmt == "auto" and target.isatty())
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=[keep_nothing_foreign],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -121,6 +122,18 @@ def configure_logging(
         logging.getLogger(name).setLevel(level)
     _configure_structlog(level)
     _hook_uncaught()
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Never puts together the message of another library's record: it is dropped anyway, and one
+    that cannot be put together would be lost altogether.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.msg, dict):
+            record = copy.copy(record)
+            record.msg, record.args = "", ()
+        return super().format(record)
 
 
 class _StderrHandler(logging.Handler):

@@ -222,9 +222,9 @@ def _changes(
 
 
 def _may_be_float(kind: sa.types.TypeEngine[Any]) -> bool:
-    # A decorator (UtcDateTime) says by its Python type what it holds; the rest by their class.
-    if isinstance(kind, sa.Numeric):
-        return not kind.asdecimal
+    # Float is no Numeric in SQLAlchemy 2.1; either may be told to give floats.
+    if getattr(kind, "asdecimal", None) is False:
+        return True
     return isinstance(kind, (sa.ARRAY, sa.types.NullType, sa.types.UserDefinedType))
 
 

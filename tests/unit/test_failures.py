@@ -1,0 +1,106 @@
+"""An exception becomes a code, a class and places: never its message."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+
+from backend import errors
+from backend.failures import Kind, class_of, failure_of
+
+TOKEN = "t0ken-bob@example.org"
+
+
+class Driver(Exception):
+    def __init__(self, sqlstate: str | None = None, *arguments: Any) -> None:
+        super().__init__(*arguments, TOKEN)
+        self.sqlstate = sqlstate
+
+
+def wrapped(original: Exception, kind: type[DBAPIError] = OperationalError) -> DBAPIError:
+    return kind(f"SELECT {TOKEN}", {"x": TOKEN}, original)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (errors.SubjectNotFound(TOKEN), "subject_not_found", Kind.PERMANENT),
+        (errors.SectionError(TOKEN), "section_invalid", Kind.PERMANENT),
+        (errors.UsageError(TOKEN), "usage", Kind.PERMANENT),
+        (errors.DiskFull(TOKEN), "disk_full", Kind.ENVIRONMENT),
+        (errors.BusyError(TOKEN), "being_exported", Kind.ENVIRONMENT),
+        (errors.VersionDamaged(TOKEN), "version_damaged", Kind.TRANSIENT),
+        (errors.DeadlineExceeded(TOKEN), "deadline_exceeded", Kind.TRANSIENT),
+        (errors.LeaseLost(TOKEN), "lease_lost", Kind.INTERRUPTED),
+        (errors.Drained(TOKEN), "drained", Kind.INTERRUPTED),
+        (wrapped(Driver("57014")), "statement_timeout", Kind.TRANSIENT),
+        (wrapped(Driver("40P01")), "database_busy", Kind.ENVIRONMENT),
+        (wrapped(Driver("57P01")), "database_unreachable", Kind.ENVIRONMENT),
+        (wrapped(Driver("42P01"), ProgrammingError), "query_failed", Kind.TRANSIENT),
+        (wrapped(Exception(1969, TOKEN)), "statement_timeout", Kind.TRANSIENT),
+        (wrapped(Exception(1213, TOKEN)), "database_busy", Kind.ENVIRONMENT),
+        (wrapped(Exception(2013, TOKEN)), "database_unreachable", Kind.ENVIRONMENT),
+        (wrapped(Exception(1146, TOKEN), ProgrammingError), "query_failed", Kind.TRANSIENT),
+        (sa.exc.NoSuchTableError(TOKEN), "query_failed", Kind.TRANSIENT),
+        (OSError(errno.ENOSPC, TOKEN), "disk_full", Kind.ENVIRONMENT),
+        (OSError(errno.EROFS, TOKEN), "store_not_writable", Kind.ENVIRONMENT),
+        (OSError(errno.EIO, TOKEN), "store_unavailable", Kind.ENVIRONMENT),
+        (MemoryError(TOKEN), "out_of_memory", Kind.TRANSIENT),
+        (ValueError(TOKEN), "unexpected_error", Kind.TRANSIENT),
+        (ExceptionGroup("x", [errors.Drained(TOKEN)]), "drained", Kind.INTERRUPTED),
+    ],
+)
+def test_failure_of_each_error_has_its_code_and_kind(
+    error: Exception, code: str, kind: Kind
+) -> None:
+    failure = failure_of(error)
+    assert (failure.code, failure.kind) == (code, kind)
+    assert TOKEN not in repr(failure) + failure.summary()
+
+
+def test_failure_of_sqlite_errors_reads_their_code() -> None:
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        connection.execute("SELECT * FROM nowhere")
+    connection.close()
+    assert failure_of(wrapped(caught.value)).code == "query_failed"
+    for number, code in (
+        (sqlite3.SQLITE_BUSY, "database_busy"),
+        (sqlite3.SQLITE_FULL, "database_unreachable"),
+        (sqlite3.SQLITE_INTERRUPT, "statement_timeout"),
+    ):
+        error = sqlite3.OperationalError(TOKEN)
+        error.sqlite_errorcode = number
+        assert failure_of(wrapped(error)).code == code
+
+
+def test_failure_of_names_the_drivers_class_and_our_places() -> None:
+    def inner() -> None:
+        raise wrapped(Driver("42P01"))
+
+    with pytest.raises(DBAPIError) as caught:
+        inner()
+    failure = failure_of(caught.value)
+    assert failure.error_class == "Driver"
+    assert failure.error_at.startswith("test_failures:inner:")
+    outer = errors.DatabaseUnreachable(TOKEN)
+    outer.__cause__ = caught.value
+    assert class_of(outer) == "DatabaseUnreachable/Driver"
+
+
+@given(st.text(min_size=1))
+def test_class_of_a_class_made_at_run_time_is_never_data(name: str) -> None:
+    made = type(name.replace("\0", " ").encode("utf-8", "ignore").decode() or "x", (Exception,), {})
+    shown = class_of(made())
+    assert shown == "unnamed" or (shown.isascii() and " " not in shown and "@" not in shown)
+
+
+def test_summary_is_short() -> None:
+    assert len(failure_of(ValueError("x" * 10_000)).summary()) <= 500
