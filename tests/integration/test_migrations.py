@@ -19,6 +19,7 @@ from backend.errors import AdoptionError, DatabaseUnreachable, SchemaError
 from backend.extensions import Base
 from backend.migrations import runner
 from backend.migrations.runner import HEAD, MigrationReport, migrate, require_current
+from tests.factories import Person, table
 from tests.harness import World
 
 GIVEN = """
@@ -99,7 +100,7 @@ def test_head_is_alembics_head() -> None:
     "ignore:autogenerate skipping metadata-specified expression:UserWarning"
 )
 def test_migrate_new_database_gives_the_models_schema(world: World) -> None:
-    assert issubclass(models.DSARRequest, Base)
+    assert table(models.DSARRequest).metadata is Base.metadata
     with world.engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -161,8 +162,6 @@ def test_migrate_adopts_every_row(old: World) -> None:
 
 
 def test_migrate_adopted_table_is_swept(old: World) -> None:
-    from tests.factories import Person
-
     upgrade(old)
     old.people(Person(7, runs=2))
     done = old.sweep()
