@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime ## people, requests, one sweep and its result, on embedde
 
 test: $(VENV)/.dev ## every test; PostgreSQL comes from a wheel
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest $(PYTEST_ARGS)
+	$(PY) -m coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered $(COVERAGE_ARGS)
 

@@ -1,0 +1,135 @@
+"""Keeping a claim: renewals, a lost lease, the deadline, a hang, a drain."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from backend.clock import SYSTEM_CLOCK
+from backend.errors import DeadlineExceeded, Drained, LeaseLost
+from backend.services.claims import Claim
+from backend.services.dsar_exporter import Services, persist_dsar_export
+from backend.services.lease import LeaseKeeper, Watch
+from tests.factories import Person
+from tests.harness import REQUESTS, World, wait_for
+from tests.unit.test_pulse import FakeClock
+
+
+def keeper(services: Services, claim: Claim, **options: Any) -> LeaseKeeper:
+    given: dict[str, Any] = {"lease_seconds": 0.4, "timeout_seconds": 60, "watch": Watch()}
+    given |= options
+    watch, clock = given.pop("watch"), given.pop("clock", SYSTEM_CLOCK)
+    return LeaseKeeper(services.claims, claim, clock, watch, **given)
+
+
+def test_keeper_renews_while_work_goes_on(world: World) -> None:
+    world.request(7, "R")
+    with world.services(lease_seconds=30) as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        first = world.row("R")["lease_expires_at"]
+        with keeper(services, claim) as kept:
+            wait_for(lambda: world.row("R")["lease_expires_at"] > first, "a renewal")
+            kept.checkpoint()
+
+
+def test_keeper_whose_row_was_taken_stops_the_work(world: World) -> None:
+    world.request(7, "R")
+    with world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        with keeper(services, claim) as kept:
+            with world.begin() as connection:
+                connection.execute(sa.update(REQUESTS).values(claim_token=99))
+            wait_for(lambda: kept._lost, "the loss")
+            with pytest.raises(LeaseLost):
+                kept.checkpoint()
+
+
+def test_keeper_that_cannot_renew_in_time_stops_the_work(sqlite_world: World) -> None:
+    sqlite_world.request(7, "R")
+    clock = FakeClock()
+    with sqlite_world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        kept = keeper(services, claim, clock=clock, lease_seconds=60)
+        kept.checkpoint()
+        clock.seconds += 61
+        with pytest.raises(LeaseLost, match="in time"):
+            kept.checkpoint()
+
+
+def test_keeper_past_the_deadline_stops_and_then_calls_for_help(sqlite_world: World) -> None:
+    sqlite_world.request(7, "R")
+    helped = threading.Event()
+    clock = FakeClock()
+    with sqlite_world.services(lease_seconds=30) as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        watch = Watch(on_hang=helped.set)
+        with keeper(services, claim, clock=clock, watch=watch, timeout_seconds=0.1) as kept:
+            kept._renewed_at = clock.seconds = clock.seconds + 0.2
+            with pytest.raises(DeadlineExceeded, match="DSAR_EXPORT_TIMEOUT_SECONDS"):
+                kept.checkpoint()
+            assert not helped.is_set()
+            clock.seconds += 1
+            assert helped.wait(30)
+
+
+def test_keeper_asked_to_stop_does(sqlite_world: World) -> None:
+    sqlite_world.request(7, "R")
+    with sqlite_world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        kept = keeper(services, claim, watch=Watch(must_stop=lambda: True))
+        with pytest.raises(Drained):
+            kept.checkpoint()
+
+
+def test_keeper_database_away_for_a_moment_is_survived(sqlite_world: World) -> None:
+    world = sqlite_world
+    world.request(7, "R")
+    with world.services(lease_seconds=30) as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        with world.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE dsar_requests RENAME TO gone")
+        with keeper(services, claim, lease_seconds=8) as kept:
+            wait_for(lambda: True, "one turn")
+            with world.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE gone RENAME TO dsar_requests")
+            first = world.row("R")["lease_expires_at"]
+            wait_for(lambda: world.row("R")["lease_expires_at"] > first, "a renewal")
+            kept.checkpoint()
+
+
+def test_persist_past_its_deadline_uses_an_attempt(world: World) -> None:
+    world.people(Person(7, runs=30_000))
+    world.request(7, "R")
+    with world.services(export_timeout_seconds=1, lease_seconds=30) as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        started = SYSTEM_CLOCK.monotonic()
+        watch = Watch(progress=lambda section, rows: stall(started))
+        result = persist_dsar_export("R", claim=claim, watch=watch)
+    assert result["error_code"] == "deadline_exceeded"
+    assert result["outcome"] == "retried"
+    assert world.row("R")["attempts"] == 1
+    assert world.versions() == []
+
+
+def stall(started: float) -> None:
+    """A slow export: by the first thousand rows its second is over."""
+    wait_for(lambda: SYSTEM_CLOCK.monotonic() - started > 1.1, "the deadline")
+
+
+def test_persist_interrupted_at_the_keyboard_gives_the_claim_back(world: World) -> None:
+    world.people(Person(7, runs=3))
+    world.request(7, "R")
+
+    def interrupt(section: str, rows: int) -> None:
+        raise KeyboardInterrupt
+
+    with world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        with pytest.raises(KeyboardInterrupt):
+            persist_dsar_export("R", claim=claim, watch=Watch(progress=interrupt))
+    row = world.row("R")
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    assert world.versions() == []
