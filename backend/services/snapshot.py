@@ -65,42 +65,45 @@ class Snapshot:
 def _read(column: sa.Column[Any], any_type: bool) -> sa.ColumnElement[Any]:
     """How a column is read so that its value survives.
 
-    An enum is read as what is stored. On SQLite a column holds whatever was put there, and
-    SQLAlchemy's conversion of, say, a date raises on a text that is none; such a column is read
-    by a conversion that leaves alone what it does not understand.
+    An enum is read as what is stored. On SQLite a column holds whatever was put there, so what
+    its type cannot convert is left as it is. A zoned timestamp of a database that knows no zones
+    is UTC, as everything of the application's.
     """
     if isinstance(column.type, sa.Enum):
         return sa.type_coerce(column, sa.String()).label(column.name)
-    if any_type and isinstance(
-        column.type, (sa.DateTime, sa.Date, sa.Time, sa.types.TypeDecorator)
-    ):
-        if _is_instant(column.type):
-            return sa.type_coerce(column, _TolerantInstant()).label(column.name)
-        if not isinstance(column.type, sa.types.TypeDecorator):
-            return sa.type_coerce(column, sa.String()).label(column.name)
+    if any_type or (isinstance(column.type, sa.DateTime) and column.type.timezone):
+        return sa.type_coerce(column, _Faithful(column.type)).label(column.name)
     return column
 
 
-def _is_instant(kind: sa.types.TypeEngine[Any]) -> bool:
-    inner = kind.impl if isinstance(kind, sa.types.TypeDecorator) else kind
-    return isinstance(inner, sa.DateTime)
-
-
-class _TolerantInstant(sa.types.TypeDecorator[Any]):
-    """SQLite's text for a timestamp as ISO 8601; anything else as it stands."""
+class _Faithful(sa.types.TypeDecorator[Any]):
+    """Another type's way of reading, without its refusals."""
 
     impl = sa.types.NullType
     cache_ok = True
 
-    def process_result_value(self, value: Any, dialect: sa.engine.Dialect) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            instant = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-        # The application keeps UTC; SQLite has no way to say so.
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+    def __init__(self, inner: sa.types.TypeEngine[Any]) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def result_processor(
+        self, dialect: sa.engine.Dialect, coltype: object
+    ) -> Callable[[Any], Any] | None:
+        convert = self.inner.dialect_impl(dialect).result_processor(dialect, coltype)
+        zoned = isinstance(self.inner, sa.DateTime) and self.inner.timezone
+        if convert is None and not zoned:
+            return None
+
+        def read(value: Any) -> Any:
+            try:
+                converted = value if convert is None else convert(value)
+            except Exception:
+                return value  # its message would quote the value
+            if zoned and isinstance(converted, datetime) and converted.tzinfo is None:
+                return converted.replace(tzinfo=UTC)
+            return converted
+
+        return read
 
 
 @contextmanager
