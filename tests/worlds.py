@@ -32,6 +32,13 @@ def postgresql_server() -> Iterator[str]:
     if own := os.environ.get("DSAR_TEST_POSTGRES_URL"):
         yield normalise_database_url(own)
         return
+    with a_postgresql() as url:
+        yield url
+
+
+@contextmanager
+def a_postgresql() -> Iterator[str]:
+    """A PostgreSQL of our own, from the wheel, in a temporary folder; its URL."""
     # Not in a home folder: as root the package opens the folders above to the server's user.
     with tempfile.TemporaryDirectory(prefix="dsar-pg-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # it warns without one

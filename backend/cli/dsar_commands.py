@@ -200,17 +200,16 @@ def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> N
     with operator() as requests:
         found = requests.list(statuses=statuses or None, limit=limit)
         counts = requests.counts()
-    columns = ("reference", "status", "received", "due", "", "attempts", "next attempt", "error")
+    columns = ("reference", "status", "received", "due", "tries", "next try", "error")
     rows = [
         (
             each.reference_id,
             each.status,
-            each.requested_at,
-            each.due_at,
-            each.urgency,
+            _day(each.requested_at),
+            " ".join(filter(None, (_day(each.due_at), each.urgency))),
             each.attempts,
             each.next_attempt_at,
-            each.last_error,
+            (each.last_error or "").partition(" ")[0],
         )
         for each in found
     ]
@@ -359,6 +358,10 @@ def _show_request(summary: RequestSummary, json_wanted: bool) -> None:
         json_wanted,
         lambda: print_table("request", ("what", "value"), list(value.items())),
     )
+
+
+def _day(instant: datetime | None) -> str:
+    return "" if instant is None else f"{instant:%Y-%m-%d}"
 
 
 def _key(user_id: str) -> Any:

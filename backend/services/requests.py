@@ -30,7 +30,10 @@ _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class RequestSummary:
-    """A request as an operator sees it. Times are aware UTC; ``due_at`` is the law's deadline."""
+    """A request as an operator sees it. Times are aware UTC; ``due_at`` is the law's deadline.
+
+    ``next_attempt_at`` is set while a pending request backs off.
+    """
 
     request_id: int
     reference_id: str | None
@@ -244,9 +247,7 @@ def _summary(row: RowMapping, now: datetime) -> RequestSummary:
         due_at=due,
         urgency=None if due is None or answered else urgency(due, now),
         attempts=row["attempts"],
-        next_attempt_at=(
-            row["next_attempt_at"] if row["status"] == DSARRequest.STATUS_PENDING else None
-        ),
+        next_attempt_at=_later(row, now),
         completed_at=row["completed_at"],
         exported_at=row["exported_at"],
         export_state=row["export_state"],
@@ -257,6 +258,12 @@ def _summary(row: RowMapping, now: datetime) -> RequestSummary:
         lease_expires_at=row["lease_expires_at"],
         interruptions=row["interruptions"],
     )
+
+
+def _later(row: RowMapping, now: datetime) -> datetime | None:
+    """When a pending request that backs off is due; None for one that is due already."""
+    at: datetime = row["next_attempt_at"]
+    return at if row["status"] == DSARRequest.STATUS_PENDING and at > now else None
 
 
 def _not_found(reference_id: str) -> RequestNotFound:

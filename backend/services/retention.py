@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.claims import ATTEMPTS, REQUESTS, Claims, recorded_token
 from backend.services.control import Controller
-from backend.services.export_store import ExportStore, StoredFile
+from backend.services.export_store import ADOPTED_TOKEN, ExportStore, StoredFile
 
 SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
 
@@ -77,6 +77,7 @@ class Retention:
 
         Safe beside running sweeps, and to be repeated.
         """
+        self._store.prepare()
         pruned = 0
         while not self._stop() and self._prune_one():
             pruned += 1
@@ -87,7 +88,7 @@ class Retention:
         taken = self._control.run(self._mark_pruned)
         if taken is None:
             return False
-        self._store.delete(taken["id"], taken["export_claim_token"])
+        self._store.delete(taken["id"], taken["export_claim_token"] or ADOPTED_TOKEN)
         self._claims.relink(taken["id"], self._store.repair_link)
         return True
 
@@ -96,9 +97,19 @@ class Retention:
         if before is None:
             return None
         r = REQUESTS.c
+        ours = sa.literal(str(self._store.root / "levqor-dsar-")) + r.gdpr_reference_id + ".zip"
+        # An adopted export is pruned where it lies under the public name; what lies elsewhere was
+        # put there by another program, which alone knows how to delete it.
+        adopted = sa.and_(
+            r.export_state == DSARRequest.EXPORT_UNVERIFIED,
+            sa.or_(r.export_storage_path.is_(None), r.export_storage_path == ours),
+        )
         query = (
             sa.select(r.id, r.export_claim_token)
-            .where(r.export_state == DSARRequest.EXPORT_RECORDED, r.exported_at < before)
+            .where(
+                sa.or_(r.export_state == DSARRequest.EXPORT_RECORDED, adopted),
+                r.exported_at < before,
+            )
             .order_by(r.exported_at)
             .limit(1)
             .with_for_update(skip_locked=True)

@@ -208,6 +208,25 @@ def test_adopted_export_is_kept_until_a_new_one_is_recorded(ada: World) -> None:
     ada.check_invariants()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_prune_takes_an_adopted_export_from_the_public_name_only(
+    ada: World, elsewhere: bool
+) -> None:
+    ada.exports.mkdir()
+    ada.public("R-7").write_text("the old export")
+    path = "/srv/old/export.zip" if elsewhere else str(ada.public("R-7"))
+    old = datetime(2025, 1, 1, tzinfo=UTC)
+    ada.update(
+        "R-7",
+        status="completed",
+        export_state="unverified",
+        exported_at=old,
+        export_storage_path=path,
+    )
+    assert ada.dsar("prune").json["pruned"] == (0 if elsewhere else 1)
+    assert ada.public("R-7").exists() is elsewhere
+
+
 # -- bad input ---------------------------------------------------------------------------------
 
 
