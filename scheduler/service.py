@@ -25,6 +25,7 @@ from backend.failures import failure_of
 from backend.logs import get_logger
 from backend.services.dsar_exporter import Services
 from backend.services.lease import Watch
+from backend.services.outlook import look
 from backend.services.retention import Retention
 from backend.settings import Settings
 from scheduler.notify import Notifier
@@ -86,7 +87,7 @@ class SweepService:
         ``StoreUnavailable``. Later trouble of that kind is waited out.
         """
         services = Services.of(self._runtime)
-        services.claims.look(prune_before=None)
+        look(services.controller, prune_before=None)
         services.store.prepare()
         self._heartbeat.prepare()
         self._schedule()

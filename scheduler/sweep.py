@@ -20,9 +20,10 @@ from backend.errors import DatabaseUnreachable, DSARError, EnvironmentTrouble
 from backend.extensions import Runtime
 from backend.failures import failure_of
 from backend.logs import get_logger
-from backend.services.claims import Claim
 from backend.services.dsar_exporter import Services, persist_dsar_export, worker_name
 from backend.services.lease import Watch
+from backend.services.outlook import look
+from backend.services.request_rows import Claim
 from backend.services.retention import SWEEPS, Retention
 
 log = get_logger(__name__)
@@ -168,7 +169,7 @@ def _sweep(
         services.store,
         retention_days=runtime.settings.retention_days,
     )
-    outlook = services.claims.look(prune_before=retention.expires_before(runtime.clock.now()))
+    outlook = look(services.controller, prune_before=retention.expires_before(runtime.clock.now()))
     cutoff = outlook.now
     if outlook.expired:
         slot.beat(STEP_SECONDS)
@@ -200,9 +201,8 @@ def _reclaim(services: Services, cutoff: datetime) -> tuple[list[bool], datetime
         log.warning("request_reclaimed", request_id=each.request_id, claim_token=each.token)
         # Its worker may be alive yet, and frozen; but it can record nothing any more.
         services.store.delete(each.request_id, each.token)
-    with services.controller.read() as connection:
-        cutoff = max(cutoff, services.controller.now(connection))
-    return [each.failed for each in reclaimed], cutoff
+    now = services.controller.read(services.controller.now)
+    return [each.failed for each in reclaimed], max(cutoff, now)
 
 
 def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble | None]:

@@ -20,8 +20,8 @@ from backend.app import create_app
 from backend.extensions import Runtime, current_runtime
 from backend.failures import failure_of
 from backend.logs import configure_logging, get_logger
-from backend.services.claims import Claim
 from backend.services.lease import Watch
+from backend.services.request_rows import Claim
 from backend.settings import Settings
 from scheduler.shutdown import Shutdown
 from scheduler.sweep import Slot, Tally, Task, Trouble, run_slot

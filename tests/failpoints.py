@@ -10,8 +10,10 @@ kill     SIGKILL itself                     stop     SIGSTOP itself
 wait     until the file $FAILPOINT_GO is    hang     for ever, without a checkpoint
 enospc   raise OSError(ENOSPC)              raise    raise an exception that quotes $FAILPOINT_TEXT
 
-and before that it makes the file $FAILPOINT_REACHED, if one is named. The action ``always-X`` does
-X every time.
+and before that it makes the file $FAILPOINT_REACHED, if one is named: where that is there already,
+another process (an earlier worker, say) was at the point before. The action ``always-X`` does X
+every time, ``count`` adds a byte to the file each time. A sweep's worker processes have the same
+point.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +38,25 @@ class Point:
     """One failpoint: where it is, and what happens there."""
 
     def __init__(self, action: str) -> None:
-        self._always = action.startswith("always-")
+        self._always = action.startswith("always-") or action == "count"
         self._action = action.removeprefix("always-")
         self._done = False
+        self._reached = os.environ.get("FAILPOINT_REACHED")
 
     def hit(self) -> None:
         if self._done and not self._always:
             return
         self._done = True
-        if reached := os.environ.get("FAILPOINT_REACHED"):
-            Path(reached).touch()
+        if self._reached:
+            try:
+                Path(self._reached).touch(exist_ok=self._always)
+            except FileExistsError:
+                return
         getattr(self, f"_{self._action}")()
+
+    def _count(self) -> None:
+        with Path(os.environ["FAILPOINT_REACHED"]).open("a") as file:
+            file.write(".")
 
     def _kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -186,6 +197,17 @@ def _clock(point: Point) -> None:
     SystemClock.now = now  # type: ignore[method-assign]
 
 
+def _every_second(point: Point) -> None:
+    """Not a place: the schedule fires each second. A point each time it is asked for the next."""
+    from scheduler import service
+
+    def next_second(_: str, after: datetime) -> datetime:
+        point.hit()
+        return after + timedelta(seconds=1)
+
+    vars(service)["next_fire"] = next_second
+
+
 POINTS: dict[str, Callable[[Point], None]] = {
     "claim-before-commit": _claim_before_commit,
     "claimed": _claimed,
@@ -198,12 +220,34 @@ POINTS: dict[str, Callable[[Point], None]] = {
     "record-at-commit": _record_at_commit,
     "recorded": _recorded,
     "clock": _clock,
+    "every-second": _every_second,
 }
+
+
+def _install(name: str, action: str) -> None:
+    POINTS[name](Point(action))
+
+
+def work_with_point(*arguments: Any) -> None:
+    """What a worker process runs instead of ``scheduler.workers._work``."""
+    from scheduler import workers
+
+    _install(os.environ["FAILPOINT_NAME"], os.environ["FAILPOINT_ACTION"])
+    workers._work(*arguments)
+
+
+def _install_in_workers(name: str, action: str) -> None:
+    """A spawned process imports what it runs by name, and this module is now ``__main__``."""
+    from scheduler import workers
+
+    os.environ |= {"FAILPOINT_NAME": name, "FAILPOINT_ACTION": action}
+    workers._work = import_module("tests.failpoints").work_with_point
 
 
 def main() -> None:
     name, action, module, *arguments = sys.argv[1:]
-    POINTS[name](Point(action))
+    _install(name, action)
+    _install_in_workers(name, action)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
 from flask import Flask
@@ -181,7 +181,9 @@ class World:
 
     # -- processes ---------------------------------------------------------------------------
 
-    def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stderr: int | IO[str] = subprocess.PIPE, **settings: Any
+    ) -> subprocess.Popen[str]:
         """Start ``python -m`` with these arguments, in a session of its own."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DSAR_")}
         return subprocess.Popen(
@@ -190,7 +192,7 @@ class World:
             env=kept | self.variables(**settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )

@@ -1,6 +1,6 @@
 """Many workers, new requests all the while, and a chaos that kills, stops, cuts and restarts.
 
-    python -m tests.soak [--seconds 60] [--seed N] [--database sqlite|postgresql|URL] [--workers 4]
+    python -m tests.soak [--database sqlite|postgresql|mariadb] [--seconds 60] [--seed N]
 
 The order of the chaos comes from one printed seed, which replays it. At the end everything is
 completed exactly once, or failed with a reason, and the invariants hold; otherwise the exit code
@@ -30,7 +30,8 @@ import sqlalchemy as sa
 from backend.errors import EnvironmentTrouble
 from tests.factories import Person
 from tests.harness import World, finish
-from tests.worlds import a_postgresql, fresh_database
+from tests.servers import Server, a_server
+from tests.worlds import fresh_database
 
 LEASE = 2.0
 SETTINGS: dict[str, Any] = {
@@ -43,6 +44,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+FAULTS = ["kill"] * 4 + ["stop"] * 3 + ["term"] * 2 + ["twice"] * 2 + ["cut"] * 2 + ["crash"]
+FAULTS += ["none"] * 3
+
+
 @dataclass
 class Soak:
     """One run: its world, its workers, its chance, and what it did to them."""
@@ -50,6 +55,7 @@ class Soak:
     world: World
     chance: random.Random
     workers: int
+    server: Server | None
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     stopped: dict[int, float] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
@@ -73,7 +79,7 @@ class Soak:
         for _ in range(self.chance.randrange(8)):
             self.world.request(self.chance.randrange(10, 20), f"SOAK-{self.requests}")
             self.requests += 1
-        fault = self.chance.choice(["kill", "kill", "stop", "term", "twice", "cut", "none", "none"])
+        fault = self.chance.choice(FAULTS)
         getattr(self, f"_{fault}")(self.chance.choice(self.running))
         self.faults[fault] += 1
         self._wake()
@@ -111,6 +117,12 @@ class Soak:
 
         if self.world.engine.dialect.name != "sqlite":
             cut_connections(self.world)
+
+    def _crash(self, process: subprocess.Popen[str]) -> None:
+        """The database server dies and comes back."""
+        if self.server is not None:
+            self.server.crash()
+            self.server.start()
 
     def settle(self) -> None:
         """No more faults: stop everybody, then sweep until nothing is left to be done."""
@@ -154,27 +166,22 @@ class Soak:
 
 
 @contextlib.contextmanager
-def a_database(kind: str, folder: Path) -> Iterator[str]:
-    """A new database: in a SQLite file, on a PostgreSQL of our own, or on the server of a URL."""
+def a_database(kind: str, folder: Path) -> Iterator[tuple[str, Server | None]]:
+    """A new database: in a SQLite file, or on a server of our own, which may be crashed."""
     if kind == "sqlite":
-        yield f"sqlite:///{folder / 'dsar.sqlite3'}"
-    elif kind == "postgresql":
-        with a_postgresql() as server, fresh_database(server) as url:
-            yield url
-    else:
-        from backend.settings import normalise_database_url
-
-        with fresh_database(normalise_database_url(kind)) as url:
-            yield url
+        yield f"sqlite:///{folder / 'dsar.sqlite3'}", None
+        return
+    with a_server(kind) as server, fresh_database(server.url) as url:
+        yield url, server
 
 
 def soak(kind: str, seconds: float, seed: int, workers: int) -> str:
     """One run. Returns a line about it; raises AssertionError where a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="dsar-soak-"))
-    with a_database(kind, folder) as url:
+    with a_database(kind, folder) as (url, server):
         world = World(url, folder).migrate()
         world.people(*(Person(user, runs=15_000) for user in range(10, 20)))
-        run = Soak(world, random.Random(seed), workers)
+        run = Soak(world, random.Random(seed), workers, server)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -188,7 +195,7 @@ def soak(kind: str, seconds: float, seed: int, workers: int) -> str:
     shutil.rmtree(folder)
     faults = {name: count for name, count in run.faults.items() if name != "none"}
     return (
-        f"{kind.partition(':')[0]}: {seconds:.0f} s, seed {seed}, {sum(faults.values())} faults "
+        f"{kind}: {seconds:.0f} s, seed {seed}, {sum(faults.values())} faults "
         f"{faults}, {run.requests} requests {dict(statuses)}, attempts {dict(outcomes)}"
     )
 
@@ -196,7 +203,13 @@ def soak(kind: str, seconds: float, seed: int, workers: int) -> str:
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, help="How long the chaos lasts.")
 @click.option("--seed", type=int, help="Replays a run. Default: a new one, which is printed.")
-@click.option("--database", default="sqlite", show_default=True, help="Or postgresql, or a URL.")
+@click.option(
+    "--database",
+    type=click.Choice(["sqlite", "postgresql", "mariadb"]),
+    default="sqlite",
+    show_default=True,
+    help="A new one; a server of its own.",
+)
 @click.option("--workers", default=4, show_default=True, help="Processes at a time.")
 def main(seconds: float, seed: int | None, database: str, workers: int) -> None:
     """Run the chaos, then hold what is left to the promises."""

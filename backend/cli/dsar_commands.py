@@ -26,6 +26,7 @@ from backend.extensions import Runtime, current_runtime
 from backend.logs import configure_logging
 from backend.models import DSARRequest
 from backend.services.dsar_exporter import Services, persist_dsar_export
+from backend.services.outlook import look
 from backend.settings import load_settings
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def services() -> Iterator[Services]:
     """The services, once the schema was found to be this release's."""
     with application() as runtime:
         found = Services.of(runtime)
-        found.claims.look(prune_before=None)
+        look(found.controller, prune_before=None)
         yield found
 
 

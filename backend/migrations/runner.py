@@ -7,6 +7,7 @@ database. It is imported only when something is migrated; every sweep looks at t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ HEAD: Final = "0002"
 _LOCK_NAME: Final = "dsar_migrate"
 _LOCK_NUMBER: Final = 0x44534152  # "DSAR"
 _LOCK_SECONDS: Final = 60
+_PAUSE_SECONDS: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -70,9 +72,18 @@ def migrate(settings: Settings) -> MigrationReport:
     """
     _make_private(settings)
     engine = make_control_engine(settings.database_url, create=True)
+    give_up_at = time.monotonic() + _LOCK_SECONDS
     try:
-        with named_errors(engine.url), engine.begin() as connection, _alone(connection):
-            return _upgrade(connection, settings)
+        while True:
+            try:
+                with named_errors(engine.url), engine.begin() as connection, _alone(connection):
+                    return _upgrade(connection, settings)
+            except DatabaseBusy:
+                # SQLite's own patience is for short transactions, and it has none at all for two
+                # that turn a new file's WAL on at the same time.
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
     finally:
         engine.dispose()
 

@@ -10,13 +10,13 @@ What two workers compare is the database's time, read once per transaction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from backend.errors import (
     BusyError,
@@ -28,14 +28,25 @@ from backend.errors import (
     WrongState,
 )
 from backend.failures import Failure
-from backend.migrations.runner import VERSION_TABLE, require_current
 from backend.models import DSARAttempt, DSARRequest
 from backend.services.control import Controller, aware
-from backend.services.export_store import ADOPTED_TOKEN, Version
+from backend.services.export_store import Version
+from backend.services.request_rows import (
+    ATTEMPTS,
+    CLAIM_COLUMNS,
+    REQUESTS,
+    UNCLAIMED,
+    Claim,
+    claim_of,
+    current,
+    end_attempt,
+    error_columns,
+    expired,
+    lost_claim,
+    recorded_token,
+    reference_is,
+)
 from backend.services.retry_policy import RetryPolicy
-
-REQUESTS: Final[sa.Table] = DSARRequest.__table__  # type: ignore[assignment]
-ATTEMPTS: Final[sa.Table] = DSARAttempt.__table__  # type: ignore[assignment]
 
 _PENDING: Final = DSARRequest.STATUS_PENDING
 _PROCESSING: Final = DSARRequest.STATUS_PROCESSING
@@ -47,36 +58,6 @@ WORKER_LOST: Final = "worker_lost"
 # A drain is nobody's failure, but a request that is interrupted at every deployment is never
 # answered: past this many interruptions it backs off and is reported.
 MAX_INTERRUPTIONS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Proof of the right to export one request, until the lease ends.
-
-    Its repr shows neither the person nor the reference.
-    """
-
-    request_id: int
-    token: int
-    attempt: int
-    worker: str
-    claimed_from: str
-    claimed_at: datetime
-    user_id: Any = field(repr=False)
-    reference_id: str | None = field(repr=False)
-    sweep_id: str | None = None
-    recorded_token: int | None = None
-    interruptions: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a sweep has before it; read in one statement, so that an empty sweep costs one."""
-
-    now: datetime
-    expired: bool
-    due: bool
-    prunable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,60 +94,6 @@ class Claims:
         self._lease = timedelta(seconds=lease_seconds)
         self._policy = policy
 
-    # -- looking -----------------------------------------------------------------------------
-
-    def look(self, *, prune_before: datetime | None) -> Outlook:
-        """Whether anything has expired, is due, or is to be pruned; in one statement.
-
-        Raises ``SchemaError`` when the database is not migrated to this release's schema.
-        """
-        r = REQUESTS.c
-        now, at = self._control.instant(), self._control.statement_instant()
-        expired = sa.exists().where(_expired(at))
-        # Not EXISTS: for that PostgreSQL reads the table until it meets a due row, through a
-        # million finished ones if need be. In the claim's order it is the claim's index.
-        due = (
-            sa.select(r.id)
-            .where(r.status == _PENDING, r.next_attempt_at <= at)
-            .order_by(r.requested_at, r.id)
-            .limit(1)
-            .scalar_subquery()
-            .is_not(None)
-        )
-        version: sa.TextClause = sa.text(VERSION_TABLE)
-        revision = sa.select(sa.literal_column("version_num", sa.String)).select_from(version)
-        columns: list[sa.ColumnElement[Any]] = [
-            now.label("now"),
-            expired.label("expired"),
-            due.label("due"),
-        ]
-        if prune_before is not None:
-            columns.append(
-                sa.exists()
-                .where(r.export_state == DSARRequest.EXPORT_RECORDED, r.exported_at < prune_before)
-                .label("prunable")
-            )
-        query = sa.select(*columns, revision.limit(1).scalar_subquery().label("revision"))
-        row = self._read_migrated(query)
-        return Outlook(
-            now=aware(row["now"]),
-            expired=bool(row["expired"]),
-            due=bool(row["due"]),
-            prunable=bool(row.get("prunable", False)),
-        )
-
-    def _read_migrated(self, query: sa.Select[Any]) -> RowMapping:
-        """The query's one row. Raises ``SchemaError`` unless the schema is this release's."""
-        try:
-            with self._control.read() as connection:
-                row = connection.execute(query).mappings().one()
-        except DBAPIError:
-            if not sa.inspect(self._control.engine).has_table(VERSION_TABLE):
-                require_current(None)
-            raise
-        require_current(row["revision"])
-        return row
-
     # -- claiming ----------------------------------------------------------------------------
 
     def claim_due(
@@ -178,7 +105,7 @@ class Claims:
         """
         r = REQUESTS.c
         query = (
-            sa.select(*_CLAIM_COLUMNS, self._control.instant().label("now"))
+            sa.select(*CLAIM_COLUMNS, self._control.instant().label("now"))
             .where(r.status == _PENDING, r.next_attempt_at <= cutoff)
             .order_by(r.requested_at, r.id)
             .limit(1)
@@ -193,7 +120,7 @@ class Claims:
         ``WrongState`` when it is cancelled.
         """
         query = (
-            sa.select(*_CLAIM_COLUMNS, self._control.instant().label("now"))
+            sa.select(*CLAIM_COLUMNS, self._control.instant().label("now"))
             .where(reference_is(self._control, reference_id))
             .with_for_update()
         )
@@ -226,7 +153,7 @@ class Claims:
             last = row["claim_token"]
             if numbers_reused:
                 last = max(last, self._last_token(connection, row["id"]))
-            claim = _claim_of(row, token=last + 1, worker=worker, sweep_id=sweep_id)
+            claim = claim_of(row, token=last + 1, worker=worker, sweep_id=sweep_id)
             self._write_claim(connection, claim)
             return claim
 
@@ -308,7 +235,7 @@ class Claims:
             row = self._lock_current(connection, claim)
             path = publish()
             self._write_record(connection, claim, version, path, row["now"])
-            _end_attempt(
+            end_attempt(
                 connection,
                 claim,
                 row["now"],
@@ -371,7 +298,7 @@ class Claims:
                 export_claim_token=claim.token,
                 export_state=DSARRequest.EXPORT_RECORDED,
                 last_error=None,
-                **_UNCLAIMED,
+                **UNCLAIMED,
             )
         ).rowcount
         if changed != 1:
@@ -388,15 +315,7 @@ class Claims:
         def write(connection: Connection) -> Disposal:
             now = self._lock_current(connection, claim)["now"]
             disposal = self._after_failure(connection, claim, failure.summary(), now, delay)
-            _end_attempt(
-                connection,
-                claim,
-                now,
-                disposal.outcome,
-                error_code=failure.code,
-                error_class=failure.error_class,
-                error_at=failure.error_at,
-            )
+            end_attempt(connection, claim, now, disposal.outcome, **error_columns(failure))
             return disposal
 
         return self._control.run(write)
@@ -421,7 +340,7 @@ class Claims:
             retry_at = now + timedelta(seconds=delay)
             values |= {"status": _PENDING, "last_error": summary, "next_attempt_at": retry_at}
             disposal = Disposal(DSARAttempt.OUTCOME_RETRIED, delay)
-        connection.execute(sa.update(REQUESTS).where(current(claim)).values(**values, **_UNCLAIMED))
+        connection.execute(sa.update(REQUESTS).where(current(claim)).values(**values, **UNCLAIMED))
         return disposal
 
     def release(
@@ -446,10 +365,10 @@ class Claims:
             connection.execute(
                 sa.update(REQUESTS)
                 .where(current(claim))
-                .values(attempts=REQUESTS.c.attempts - 1, **values, **_UNCLAIMED)
+                .values(attempts=REQUESTS.c.attempts - 1, **values, **UNCLAIMED)
             )
-            errors = {} if failure is None else _error_columns(failure)
-            _end_attempt(connection, claim, now, DSARAttempt.OUTCOME_RELEASED, **errors)
+            errors = {} if failure is None else error_columns(failure)
+            end_attempt(connection, claim, now, DSARAttempt.OUTCOME_RELEASED, **errors)
             return Disposal(DSARAttempt.OUTCOME_RELEASED, delay)
 
         return self._control.run(write)
@@ -459,7 +378,7 @@ class Claims:
 
         def write(connection: Connection) -> None:
             now = self._control.now(connection)
-            _end_attempt(connection, claim, now, DSARAttempt.OUTCOME_SUPERSEDED)
+            end_attempt(connection, claim, now, DSARAttempt.OUTCOME_SUPERSEDED)
 
         self._control.run(write)
 
@@ -471,7 +390,7 @@ class Claims:
         """
 
         def write(connection: Connection) -> bool:
-            query = sa.select(*_CLAIM_COLUMNS).where(REQUESTS.c.id == request_id)
+            query = sa.select(*CLAIM_COLUMNS).where(REQUESTS.c.id == request_id)
             row = connection.execute(query.with_for_update()).mappings().first()
             if row is None or row["gdpr_reference_id"] is None:
                 return False
@@ -493,8 +412,8 @@ class Claims:
         def take(connection: Connection) -> list[Reclaimed]:
             now = self._control.now(connection)
             query = (
-                sa.select(*_CLAIM_COLUMNS, REQUESTS.c.crashes, REQUESTS.c.claimed_by)
-                .where(_expired(now))
+                sa.select(*CLAIM_COLUMNS, REQUESTS.c.crashes, REQUESTS.c.claimed_by)
+                .where(expired(now))
                 .order_by(REQUESTS.c.lease_expires_at)
                 .limit(limit)
                 .with_for_update(skip_locked=True)
@@ -507,7 +426,7 @@ class Claims:
     def _reclaim(
         self, connection: Connection, row: RowMapping, now: datetime, repair_link: RepairLink
     ) -> Reclaimed:
-        lost = _lost_claim(row, now)
+        lost = lost_claim(row, now)
         crashes = row["crashes"] + 1
         delay: float | None = 0.0 if crashes == 1 else self._policy.backoff_seconds(crashes - 1)
         if lost.attempt >= self._policy.max_attempts:
@@ -515,7 +434,7 @@ class Claims:
         disposal = self._after_failure(
             connection, lost, WORKER_LOST, now, delay, crashes=REQUESTS.c.crashes + 1
         )
-        _end_attempt(connection, lost, now, DSARAttempt.OUTCOME_LOST, error_code=WORKER_LOST)
+        end_attempt(connection, lost, now, DSARAttempt.OUTCOME_LOST, error_code=WORKER_LOST)
         if lost.reference_id is not None:
             repair_link(lost.reference_id, lost.request_id, lost.recorded_token)
         failed = disposal.outcome == DSARAttempt.OUTCOME_FAILED and lost.claimed_from != _COMPLETED
@@ -532,115 +451,3 @@ class Claims:
         if row is None:
             raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
         return {"now": aware(row["now"])}
-
-
-def current(claim: Claim) -> sa.ColumnElement[bool]:
-    """The condition that a claim is still the row's current one. Every later write has it."""
-    r = REQUESTS.c
-    return sa.and_(r.id == claim.request_id, r.status == _PROCESSING, r.claim_token == claim.token)
-
-
-def _expired(now: Any) -> sa.ColumnElement[bool]:
-    """Processing, and nobody renews it. Without a lease it was put so by another program."""
-    r = REQUESTS.c
-    return sa.and_(
-        r.status == _PROCESSING, sa.or_(r.lease_expires_at < now, r.lease_expires_at.is_(None))
-    )
-
-
-def reference_is(control: Controller, reference_id: str) -> sa.ColumnElement[bool]:
-    """The condition on the reference, without regard to case, such that its index serves it."""
-    column = REQUESTS.c.gdpr_reference_id
-    if control.engine.dialect.name in ("sqlite", "postgresql"):
-        return sa.func.lower(column) == reference_id.lower()
-    return column == reference_id
-
-
-_UNCLAIMED: Final[dict[str, Any]] = {
-    "claimed_from": None,
-    "claimed_by": None,
-    "claimed_at": None,
-    "lease_expires_at": None,
-}
-
-# Never requested_at: on SQLite it may hold a text that is no date, and the conversion would raise
-# here, where one bad row would block all others.
-_CLAIM_COLUMNS: Final = (
-    REQUESTS.c.id,
-    REQUESTS.c.user_id,
-    REQUESTS.c.gdpr_reference_id,
-    REQUESTS.c.status,
-    REQUESTS.c.attempts,
-    REQUESTS.c.interruptions,
-    REQUESTS.c.claim_token,
-    REQUESTS.c.claimed_from,
-    REQUESTS.c.export_claim_token,
-    REQUESTS.c.export_state,
-)
-
-
-def _claim_of(row: RowMapping, *, token: int, worker: str, sweep_id: str | None) -> Claim:
-    return Claim(
-        request_id=row["id"],
-        token=token,
-        attempt=row["attempts"] + 1,
-        worker=worker,
-        claimed_from=row["status"],
-        claimed_at=aware(row["now"]),
-        user_id=row["user_id"],
-        reference_id=row["gdpr_reference_id"],
-        sweep_id=sweep_id,
-        recorded_token=recorded_token(row),
-        interruptions=row["interruptions"],
-    )
-
-
-def _lost_claim(row: RowMapping, now: datetime) -> Claim:
-    """The claim that an expired row was under. Without a ``claimed_from`` it came from pending."""
-    return Claim(
-        request_id=row["id"],
-        token=row["claim_token"],
-        attempt=row["attempts"],
-        worker=row["claimed_by"] or "",
-        claimed_from=row["claimed_from"] or _PENDING,
-        claimed_at=now,
-        user_id=row["user_id"],
-        reference_id=row["gdpr_reference_id"],
-        recorded_token=recorded_token(row),
-        interruptions=row["interruptions"],
-    )
-
-
-def recorded_token(row: RowMapping) -> int | None:
-    """The token of the version on record; None without one, or once its file was pruned."""
-    if row["export_state"] == DSARRequest.EXPORT_UNVERIFIED:
-        return ADOPTED_TOKEN
-    if row["export_state"] != DSARRequest.EXPORT_RECORDED:
-        return None
-    token: int | None = row["export_claim_token"]
-    return token
-
-
-def _error_columns(failure: Failure) -> dict[str, str]:
-    return {
-        "error_code": failure.code,
-        "error_class": failure.error_class,
-        "error_at": failure.error_at,
-    }
-
-
-def _end_attempt(
-    connection: Connection, claim: Claim, now: datetime, outcome: str, **values: Any
-) -> None:
-    """Close the attempt's row, if it is still open."""
-    a = ATTEMPTS.c
-    values["duration_ms"] = max(0, int((now - claim.claimed_at).total_seconds() * 1000))
-    connection.execute(
-        sa.update(ATTEMPTS)
-        .where(
-            a.request_id == claim.request_id,
-            a.claim_token == claim.token,
-            a.outcome == DSARAttempt.OUTCOME_RUNNING,
-        )
-        .values(outcome=outcome, finished_at=now, **values)
-    )

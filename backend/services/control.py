@@ -2,7 +2,8 @@
 
 ``begin`` opens one; ``Controller.run`` runs a function in one and tries again when it lost a
 fight for a lock (SQLite's busy writer, a deadlock, a serialization failure): the transaction was
-rolled back whole, so nothing is done twice.
+rolled back whole, so nothing is done twice. ``Controller.read`` does the same for single reads
+without a transaction around them: on a server whose default is SERIALIZABLE even these can lose.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -45,24 +46,18 @@ class Controller:
         with named_errors(self.engine.url), self.engine.begin() as connection:
             yield connection
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A connection for single reads, without a transaction around them."""
-        with named_errors(self.engine.url), self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
-
     def run(self, work: Callable[[Connection], Result]) -> Result:
         """Run ``work`` in a control transaction, again (a bounded number of times) when busy."""
-        for tries_left in range(_TRIES - 1, -1, -1):
-            try:
-                with self.begin() as connection:
-                    return work(connection)
-            except DatabaseBusy:
-                if not tries_left:
-                    raise
-                # Two that collided must not collide again at the same instant.
-                time.sleep(_PAUSE_SECONDS * random.random())
-        raise AssertionError("unreachable")
+        return _again_when_busy(self.begin, work)
+
+    def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Run ``work``, which reads, without a transaction; again as ``run`` does."""
+        return _again_when_busy(self._bare, work)
+
+    @contextmanager
+    def _bare(self) -> Iterator[Connection]:
+        with named_errors(self.engine.url), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def instant(self) -> sa.ColumnElement[datetime]:
         """The database's clock as a column, to be read beside others; see ``aware``.
@@ -93,6 +88,22 @@ class Controller:
         if self.engine.dialect.name == "sqlite":
             return self.clock.now()
         return aware(connection.execute(sa.select(self.instant())).scalar_one())
+
+
+def _again_when_busy(
+    opened: Callable[[], AbstractContextManager[Connection]],
+    work: Callable[[Connection], Result],
+) -> Result:
+    for tries_left in range(_TRIES - 1, -1, -1):
+        try:
+            with opened() as connection:
+                return work(connection)
+        except DatabaseBusy:
+            if not tries_left:
+                raise
+            # Two that collided must not collide again at the same instant.
+            time.sleep(_PAUSE_SECONDS * random.random())
+    raise AssertionError("unreachable")
 
 
 def aware(value: datetime | str) -> datetime:

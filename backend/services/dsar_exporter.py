@@ -39,12 +39,13 @@ from backend.models import DSARAttempt
 from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder, write_archive
-from backend.services.claims import Claim, Claims, Disposal
+from backend.services.claims import Claims, Disposal
 from backend.services.collection import open_collection
 from backend.services.control import Controller
 from backend.services.dsar_collectors import collection
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
+from backend.services.request_rows import Claim
 from backend.services.retry_policy import RetryPolicy
 from backend.services.sections import Subject
 

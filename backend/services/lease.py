@@ -15,7 +15,8 @@ from typing import Final
 from backend.clock import Clock
 from backend.errors import DeadlineExceeded, Drained, LeaseLost
 from backend.logs import get_logger
-from backend.services.claims import Claim, Claims
+from backend.services.claims import Claims
+from backend.services.request_rows import Claim
 
 log = get_logger(__name__)
 

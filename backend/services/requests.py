@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from backend.errors import BadReference, BusyError, RequestNotFound, WrongState
 from backend.models import DSARRequest
 from backend.references import is_usable_reference
-from backend.services.claims import ATTEMPTS, REQUESTS, reference_is
 from backend.services.control import Controller
 from backend.services.deadlines import due_at, urgency
+from backend.services.request_rows import ATTEMPTS, REQUESTS, reference_is
 
 _OPEN: Final = (DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING)
 # Without I, L, O, U, 0 and 1: a reference is read out over the telephone.
@@ -112,27 +112,25 @@ class Requests:
             .order_by(REQUESTS.c.requested_at, REQUESTS.c.id)
             .limit(limit)
         )
-        with self._control.read() as connection:
+
+        def read(connection: Connection) -> list[RequestSummary]:
             now = self._control.now(connection)
             return [_summary(row, now) for row in connection.execute(query).mappings()]
+
+        return self._control.read(read)
 
     def counts(self) -> dict[str, int]:
         """How many requests are in each status."""
         query = sa.select(REQUESTS.c.status, sa.func.count()).group_by(REQUESTS.c.status)
-        with self._control.read() as connection:
-            return dict(connection.execute(query).tuples().all())
+        return self._control.read(lambda c: dict(c.execute(query).tuples().all()))
 
     def find(self, reference_id: str) -> RequestDetails:
         """One request with its attempts. Raises ``RequestNotFound``."""
-        with self._control.read() as connection:
+        query = sa.select(*_COLUMNS).where(reference_is(self._control, reference_id))
+
+        def read(connection: Connection) -> RequestDetails:
             now = self._control.now(connection)
-            row = (
-                connection.execute(
-                    sa.select(*_COLUMNS).where(reference_is(self._control, reference_id))
-                )
-                .mappings()
-                .first()
-            )
+            row = connection.execute(query).mappings().first()
             if row is None:
                 raise _not_found(reference_id)
             attempts = connection.execute(
@@ -141,6 +139,8 @@ class Requests:
                 .order_by(ATTEMPTS.c.claim_token)
             ).mappings()
             return RequestDetails(_summary(row, now), [dict(attempt) for attempt in attempts])
+
+        return self._control.read(read)
 
     def retry(self, reference_id: str) -> RequestSummary:
         """Make a failed request (or one that backs off) pending and due at once.

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
-from backend.services.claims import ATTEMPTS, REQUESTS, Claims, recorded_token
+from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, StoredFile
+from backend.services.request_rows import ATTEMPTS, REQUESTS, recorded_token
 
 SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
 
@@ -146,8 +147,8 @@ class Retention:
         query = sa.select(
             r.id, r.status, r.claim_token, r.export_claim_token, r.export_state
         ).where(r.id.in_({found.request_id for found in batch}))
-        with self._control.read() as connection:
-            rows = {row["id"]: row for row in connection.execute(query).mappings()}
+        found_rows = self._control.read(lambda c: c.execute(query).mappings().all())
+        rows = {row["id"]: row for row in found_rows}
         unwanted = [found for found in batch if not _is_wanted(found, rows.get(found.request_id))]
         for found in unwanted:
             self._store.delete_file(found)
@@ -175,8 +176,7 @@ class Retention:
         query = sa.select(
             REQUESTS.c.id, reference, REQUESTS.c.export_state, REQUESTS.c.export_claim_token
         ).where(column.in_(lowered))
-        with self._control.read() as connection:
-            rows = connection.execute(query).mappings().all()
+        rows = self._control.read(lambda c: c.execute(query).mappings().all())
         mended = 0
         for row in rows:
             exact = row["gdpr_reference_id"]

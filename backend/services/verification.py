@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import Connection, RowMapping
 
 from backend.errors import RequestNotFound, VersionDamaged
 from backend.models import DSARRequest
-from backend.services.claims import REQUESTS, Claims, reference_is
+from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import ExportStore
+from backend.services.request_rows import REQUESTS, reference_is
 
 _BATCH: Final = 200
 
@@ -47,6 +49,10 @@ class Finding:
         return self.state in _BAD
 
 
+def _rows(query: sa.Select[Any], connection: Connection) -> Sequence[RowMapping]:
+    return connection.execute(query).mappings().all()
+
+
 class Verification:
     """Verifies one control database's exports in one store."""
 
@@ -65,9 +71,8 @@ class Verification:
         return self._look(row)
 
     def _read(self, condition: sa.ColumnElement[bool]) -> RowMapping | None:
-        with self._control.read() as connection:
-            query = sa.select(*_COLUMNS).where(condition)
-            return connection.execute(query).mappings().first()
+        query = sa.select(*_COLUMNS).where(condition)
+        return self._control.read(lambda connection: connection.execute(query).mappings().first())
 
     def verify_all(self) -> Iterator[Finding]:
         """Look at every export on record, in the order of the requests' ids."""
@@ -76,9 +81,8 @@ class Verification:
             query = sa.select(*_COLUMNS).where(REQUESTS.c.export_state.is_not(None))
             if last_id is not None:
                 query = query.where(REQUESTS.c.id > last_id)
-            with self._control.read() as connection:
-                query = query.order_by(REQUESTS.c.id).limit(_BATCH)
-                rows = connection.execute(query).mappings().all()
+            batch = query.order_by(REQUESTS.c.id).limit(_BATCH)
+            rows = self._control.read(partial(_rows, batch))
             if not rows:
                 return
             last_id = rows[-1]["id"]

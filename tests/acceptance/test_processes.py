@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from backend.services.outlook import look
 from tests.factories import Person
 from tests.harness import REQUESTS, World, finish, members, wait_for
 
@@ -104,7 +105,7 @@ def test_sweep_killed_in_mid_export_is_rerun_after_the_lease(busy: World, worker
     assert not busy.public("BIG").exists()
 
     with busy.services() as services:
-        wait_for(lambda: services.claims.look(prune_before=None).expired, "the lease's end")
+        wait_for(lambda: look(services.controller, prune_before=None).expired, "the lease's end")
     done = busy.sweep()
 
     assert done.returncode == 0, done.stderr

@@ -12,9 +12,11 @@ import sqlalchemy as sa
 
 from backend.errors import BusyError, LeaseLost, RequestNotFound, Superseded, WrongState
 from backend.failures import Failure, Kind
-from backend.services.claims import MAX_INTERRUPTIONS, Claim, Claims, Outlook
+from backend.services.claims import MAX_INTERRUPTIONS, Claims
 from backend.services.dsar_exporter import Services
 from backend.services.export_store import Version
+from backend.services.outlook import Outlook, look
+from backend.services.request_rows import Claim
 from backend.services.requests import Requests
 from tests.factories import START
 from tests.harness import REQUESTS, World
@@ -37,8 +39,8 @@ def take(services: Services, worker: str = "w:1") -> Claim:
     return claim
 
 
-def look(services: Services) -> Outlook:
-    return services.claims.look(prune_before=None)
+def look_at(services: Services) -> Outlook:
+    return look(services.controller, prune_before=None)
 
 
 def expire_lease(world: World, request_id: int) -> None:
@@ -56,7 +58,7 @@ def record(claims: Claims, claim: Claim, publish: Callable[[], str] = lambda: "/
 
 def test_look_empty_database_sees_nothing(world: World) -> None:
     with world.services() as services:
-        outlook = look(services)
+        outlook = look_at(services)
     assert (outlook.due, outlook.expired, outlook.prunable) == (False, False, False)
     assert abs(outlook.now - datetime.now(UTC)) < timedelta(minutes=5)
 
@@ -218,7 +220,7 @@ def test_release_gives_the_attempt_back(world: World) -> None:
     request_id = world.request(1, "R")
     with world.services() as services:
         services.claims.release(take(services), interrupted=True)
-        assert look(services).due
+        assert look_at(services).due
     row = world.row("R")
     assert (row["status"], row["attempts"], row["interruptions"]) == ("pending", 0, 1)
     assert world.attempts(request_id)[0]["outcome"] == "released"
@@ -244,7 +246,7 @@ def test_reclaim_first_crash_is_due_at_once_later_ones_back_off(world: World) ->
             assert not reclaimed.failed
             row = world.row("R")
             assert (row["status"], row["crashes"]) == ("pending", crash)
-            assert look(services).due is (crash == 1)
+            assert look_at(services).due is (crash == 1)
             assert row["last_error"] == "worker_lost"
     assert [a["outcome"] for a in world.attempts(request_id)] == ["lost", "lost"]
 
@@ -265,13 +267,13 @@ def test_reclaim_live_lease_is_left_alone(world: World) -> None:
     with world.services() as services:
         take(services)
         assert services.claims.reclaim_expired(limit=10, repair_link=nothing) == []
-        assert not look(services).expired
+        assert not look_at(services).expired
 
 
 def test_reclaim_processing_without_a_lease_is_taken(world: World) -> None:
     world.request(1, "R", status="processing")
     with world.services() as services:
-        assert look(services).expired
+        assert look_at(services).expired
         assert len(services.claims.reclaim_expired(limit=10, repair_link=nothing)) == 1
     assert world.row("R")["status"] == "pending"
 

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from backend.clock import SYSTEM_CLOCK
 from backend.errors import DeadlineExceeded, Drained, LeaseLost
-from backend.services.claims import Claim
 from backend.services.dsar_exporter import Services, persist_dsar_export
 from backend.services.lease import LeaseKeeper, Watch
+from backend.services.request_rows import Claim
 from tests.factories import Person
 from tests.harness import REQUESTS, World, wait_for
 from tests.unit.test_pulse import FakeClock

@@ -19,6 +19,7 @@ from backend.errors import AdoptionError, DatabaseUnreachable, SchemaError
 from backend.extensions import Base
 from backend.migrations import runner
 from backend.migrations.runner import HEAD, MigrationReport, migrate, require_current
+from backend.services.outlook import look
 from tests.factories import Person, table
 from tests.harness import World
 
@@ -131,7 +132,7 @@ def test_migrate_then_plain_insert_of_four_columns_is_due(world: World) -> None:
             "VALUES (7, 'R', 'pending', '2026-11-01 10:00:00')"
         )
     with world.services() as services:
-        assert services.claims.look(prune_before=None).due
+        assert look(services.controller, prune_before=None).due
 
 
 @pytest.mark.parametrize("same", ["R", "r"])
@@ -158,7 +159,7 @@ def test_migrate_adopts_every_row(old: World) -> None:
     assert rows["R-3"]["exported_at"] == rows["R-3"]["completed_at"]
     assert {row["claim_token"] for row in rows.values()} == {0}
     with old.services() as services:
-        assert services.claims.look(prune_before=None).due
+        assert look(services.controller, prune_before=None).due
 
 
 def test_migrate_adopted_table_is_swept(old: World) -> None:
@@ -301,5 +302,5 @@ def test_look_unmigrated_database_names_the_remedy(database_url: str, tmp_path: 
         connection.execute(sa.select(1))
     engine.dispose()
     with world.services() as services, pytest.raises(SchemaError, match="dsar migrate"):
-        services.claims.look(prune_before=None)
+        look(services.controller, prune_before=None)
     world.close()

@@ -11,6 +11,7 @@ from sqlalchemy import event
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
 from backend.services.lease import Watch
+from backend.services.outlook import look
 from scheduler.shutdown import Shutdown
 from scheduler.sweep import Slot, run_sweep
 from scheduler.workers import run_here
@@ -65,7 +66,7 @@ def test_claim_plan_at_many_rows_uses_the_index_without_a_sort(world: World) -> 
         event.listen(services.runtime.control, "before_cursor_execute", note)
         claim = services.claims.claim_due(datetime.now(UTC) + timedelta(days=1), worker="w:1")
         services.claims.reclaim_expired(limit=10, repair_link=lambda *_: None)
-        services.claims.look(prune_before=datetime.now(UTC))
+        look(services.controller, prune_before=datetime.now(UTC))
     assert claim is not None and claim.reference_id == "R-6"
     looks = [s for s in seen if "EXISTS" in s[0]]
     claims = [s for s in seen if "ORDER BY dsar_requests.requested_at" in s[0] and s not in looks]

@@ -24,9 +24,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from backend.errors import BusyError, LeaseLost, Superseded, WrongState
 from backend.failures import Failure, Kind
-from backend.services.claims import Claim, Claims
+from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import Version
+from backend.services.request_rows import Claim
 from backend.services.requests import Requests
 from backend.services.retry_policy import RetryPolicy
 from tests.harness import REQUESTS, World

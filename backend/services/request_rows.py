@@ -1,0 +1,162 @@
+"""The rows of a request and its attempts, as the statements that change them see them.
+
+What ``claims``, ``requests``, ``retention`` and ``verification`` share: the tables, what a claim
+reads, and the conditions that more than one statement has. Executes nothing but ``end_attempt``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from backend.failures import Failure
+from backend.models import DSARAttempt, DSARRequest
+from backend.services.control import Controller, aware
+from backend.services.export_store import ADOPTED_TOKEN
+
+REQUESTS: Final[sa.Table] = DSARRequest.__table__  # type: ignore[assignment]
+ATTEMPTS: Final[sa.Table] = DSARAttempt.__table__  # type: ignore[assignment]
+_PROCESSING: Final = DSARRequest.STATUS_PROCESSING
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Proof of the right to export one request, until the lease ends.
+
+    Its repr shows neither the person nor the reference.
+    """
+
+    request_id: int
+    token: int
+    attempt: int
+    worker: str
+    claimed_from: str
+    claimed_at: datetime
+    user_id: Any = field(repr=False)
+    reference_id: str | None = field(repr=False)
+    sweep_id: str | None = None
+    recorded_token: int | None = None
+    interruptions: int = 0
+
+
+def current(claim: Claim) -> sa.ColumnElement[bool]:
+    """The condition that a claim is still the row's current one. Every later write has it."""
+    r = REQUESTS.c
+    return sa.and_(
+        r.id == claim.request_id,
+        r.status == DSARRequest.STATUS_PROCESSING,
+        r.claim_token == claim.token,
+    )
+
+
+def expired(now: Any) -> sa.ColumnElement[bool]:
+    """Processing, and nobody renews it. Without a lease it was put so by another program."""
+    r = REQUESTS.c
+    return sa.and_(
+        r.status == DSARRequest.STATUS_PROCESSING,
+        sa.or_(r.lease_expires_at < now, r.lease_expires_at.is_(None)),
+    )
+
+
+def reference_is(control: Controller, reference_id: str) -> sa.ColumnElement[bool]:
+    """The condition on the reference, without regard to case, such that its index serves it."""
+    column = REQUESTS.c.gdpr_reference_id
+    if control.engine.dialect.name in ("sqlite", "postgresql"):
+        return sa.func.lower(column) == reference_id.lower()
+    return column == reference_id
+
+
+UNCLAIMED: Final[dict[str, Any]] = {
+    "claimed_from": None,
+    "claimed_by": None,
+    "claimed_at": None,
+    "lease_expires_at": None,
+}
+
+# Never requested_at: on SQLite it may hold a text that is no date, and the conversion would raise
+# here, where one bad row would block all others.
+CLAIM_COLUMNS: Final = (
+    REQUESTS.c.id,
+    REQUESTS.c.user_id,
+    REQUESTS.c.gdpr_reference_id,
+    REQUESTS.c.status,
+    REQUESTS.c.attempts,
+    REQUESTS.c.interruptions,
+    REQUESTS.c.claim_token,
+    REQUESTS.c.claimed_from,
+    REQUESTS.c.export_claim_token,
+    REQUESTS.c.export_state,
+)
+
+
+def claim_of(row: RowMapping, *, token: int, worker: str, sweep_id: str | None) -> Claim:
+    """The claim under a new token of a row read by ``CLAIM_COLUMNS`` and ``now``."""
+    return Claim(
+        request_id=row["id"],
+        token=token,
+        attempt=row["attempts"] + 1,
+        worker=worker,
+        claimed_from=row["status"],
+        claimed_at=aware(row["now"]),
+        user_id=row["user_id"],
+        reference_id=row["gdpr_reference_id"],
+        sweep_id=sweep_id,
+        recorded_token=recorded_token(row),
+        interruptions=row["interruptions"],
+    )
+
+
+def lost_claim(row: RowMapping, now: datetime) -> Claim:
+    """The claim that an expired row was under. Without a ``claimed_from`` it came from pending."""
+    return Claim(
+        request_id=row["id"],
+        token=row["claim_token"],
+        attempt=row["attempts"],
+        worker=row["claimed_by"] or "",
+        claimed_from=row["claimed_from"] or DSARRequest.STATUS_PENDING,
+        claimed_at=now,
+        user_id=row["user_id"],
+        reference_id=row["gdpr_reference_id"],
+        recorded_token=recorded_token(row),
+        interruptions=row["interruptions"],
+    )
+
+
+def recorded_token(row: RowMapping) -> int | None:
+    """The token of the version on record; None without one, or once its file was pruned."""
+    if row["export_state"] == DSARRequest.EXPORT_UNVERIFIED:
+        return ADOPTED_TOKEN
+    if row["export_state"] != DSARRequest.EXPORT_RECORDED:
+        return None
+    token: int | None = row["export_claim_token"]
+    return token
+
+
+def error_columns(failure: Failure) -> dict[str, str]:
+    """What an attempt's row keeps of a failure: never its message."""
+    return {
+        "error_code": failure.code,
+        "error_class": failure.error_class,
+        "error_at": failure.error_at,
+    }
+
+
+def end_attempt(
+    connection: Connection, claim: Claim, now: datetime, outcome: str, **values: Any
+) -> None:
+    """Close the attempt's row, if it is still open."""
+    a = ATTEMPTS.c
+    values["duration_ms"] = max(0, int((now - claim.claimed_at).total_seconds() * 1000))
+    connection.execute(
+        sa.update(ATTEMPTS)
+        .where(
+            a.request_id == claim.request_id,
+            a.claim_token == claim.token,
+            a.outcome == DSARAttempt.OUTCOME_RUNNING,
+        )
+        .values(outcome=outcome, finished_at=now, **values)
+    )

