@@ -101,14 +101,17 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = _sqlite_engine(url, create=False, json_deserializer=json_deserializer)
         event.listen(engine, "begin", _begin_deferred)
+        event.listen(engine, "connect", _read_any_text)
         return engine
     if url.get_backend_name() == "postgresql":
-        return _make(
+        engine = _make(
             url,
             isolation_level="REPEATABLE READ",
             json_deserializer=json_deserializer,
             connect_args=_postgresql_connect_args(),
         )
+        event.listen(engine, "connect", _read_any_time)
+        return engine
     limits = (
         "SET time_zone = '+00:00', max_statement_time = 0, "
         f"idle_transaction_timeout = {SNAPSHOT_IDLE_SECONDS}, "
@@ -182,6 +185,18 @@ def _autocommits(connection: Connection) -> bool:
 def _begin_immediate(connection: Connection) -> None:
     if not _autocommits(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _read_any_time(connection: Any, _: object) -> None:
+    """PostgreSQL's calendar reaches further than Python's; see ``backend.pg_times``."""
+    from backend.pg_times import register
+
+    register(connection.adapters)
+
+
+def _read_any_text(connection: Any, _: object) -> None:
+    """SQLite keeps text that is no UTF-8; one such value must not keep a person's data back."""
+    connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
 
 
 def _begin_deferred(connection: Connection) -> None:

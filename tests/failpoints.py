@@ -184,6 +184,19 @@ def _recorded(point: Point) -> None:
     _after(Claims, "record", point)
 
 
+def _pruned_before_delete(point: Point) -> None:
+    """The row says that the file is gone, and it is not."""
+    from backend.services.export_store import ExportStore
+
+    _before(ExportStore, "delete", point)
+
+
+def _deleted_before_relink(point: Point) -> None:
+    from backend.services.claims import Claims
+
+    _before(Claims, "relink", point)
+
+
 def _clock(point: Point) -> None:
     """Not a place: the host's clock is off by $FAILPOINT_SECONDS."""
     from backend.clock import SystemClock
@@ -219,6 +232,8 @@ POINTS: dict[str, Callable[[Point], None]] = {
     "published-before-commit": _published_before_commit,
     "record-at-commit": _record_at_commit,
     "recorded": _recorded,
+    "pruned-before-delete": _pruned_before_delete,
+    "deleted-before-relink": _deleted_before_relink,
     "clock": _clock,
     "every-second": _every_second,
 }

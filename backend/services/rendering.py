@@ -6,13 +6,15 @@
 | float | a number; NaN and the infinities the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"`` |
 | Decimal | a string with every digit |
 | date, time, timestamp | an ISO 8601 string, with the offset if there is one |
-| interval | an ISO 8601 duration in days and seconds, ``"P1DT30.5S"`` |
+| a date or time past Python's calendar (``infinity``, 44 BC, 24:00) | the database's own text |
+| interval | an ISO 8601 duration in days and seconds, ``"P1DT30.5S"``; with months all its parts |
 | UUID, network address, range | a string |
 | bytes | a string, base64 |
 | enum | what the database stores |
-| array, set | an array |
+| array, set | an array (a set in order) |
 | JSON | itself, as the database printed it |
 | a lone surrogate within text | its JSON escape, ``\\ud800`` |
+| text that is no UTF-8 (SQLite keeps it) | each odd octet as the escape ``\\udcXX`` |
 
 Output is UTF-8, two-space indent, non-ASCII kept. orjson writes what it can; a row that it
 refuses (an integer over 64 bits, a lone surrogate) is written, value by value, by the standard
@@ -73,17 +75,22 @@ def json_from_database(text: str | bytes) -> JsonText:
 def json_from_sqlite(text: str | bytes) -> Any:
     """A JSON column as SQLite hands it over: any text at all, so it is checked.
 
-    What orjson refuses but Python's own parser takes (NaN) is mapped as any other value; what is
-    not JSON stays the text that it is.
+    What orjson refuses but Python's own parser takes (NaN, a number past a float's reach) is
+    written anew, by the mapping and with every digit; what is not JSON stays the text that it is.
     """
     try:
         orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, UnicodeError):
         try:
-            return plain(json.loads(text))
+            return JsonText(dump_json(_parse(text)))
         except ValueError:
             return text if isinstance(text, str) else plain(text)
     return JsonText(text)
+
+
+def _parse(text: str | bytes) -> Any:
+    """JSON with floats as Decimal, which keeps their digits; NaN and the infinities as strings."""
+    return json.loads(text, parse_float=Decimal, parse_constant=str)
 
 
 def plain(value: Any) -> Any:
@@ -100,8 +107,10 @@ def plain(value: Any) -> Any:
         return float(value) if math.isfinite(value) else _not_finite(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value), key=repr)
     if isinstance(value, JsonText):
         return json.loads(value.text, parse_constant=str)
     return _as_text(value)
@@ -117,11 +126,13 @@ def _as_text(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
-    if isinstance(value, _TEXTUAL) or type(value).__module__.startswith("psycopg.types"):
+    if isinstance(value, _TEXTUAL) or type(value).__module__.startswith(_TEXTUAL_MODULES):
         return str(value)
     raise ValueUnsupported(f"no mapping to JSON for a value of type {type(value).__qualname__}")
 
 
+# Ranges and the like; by name, since either is imported only with its database.
+_TEXTUAL_MODULES: Final = ("psycopg.types", "sqlalchemy.dialects.postgresql")
 _TEXTUAL: Final = (
     uuid.UUID,
     ipaddress.IPv4Address,
@@ -217,23 +228,25 @@ def _changes(
         yield _mask(name, disposition, places, subject.user_id)
     elif isinstance(disposition, Exported) and disposition.paths:
         yield _withhold_paths(name, disposition)
-    if any_type or _may_be_float(section.table.columns[name].type):
-        yield lambda members, row: _finite(members, name)
+    if any_type or _may_be_miswritten(section.table.columns[name].type):
+        yield lambda members, row: _correct(members, name)
 
 
-def _may_be_float(kind: sa.types.TypeEngine[Any]) -> bool:
-    # Float is no Numeric in SQLAlchemy 2.1; either may be told to give floats.
-    if getattr(kind, "asdecimal", None) is False:
-        return True
-    return isinstance(kind, (sa.ARRAY, sa.types.NullType, sa.types.UserDefinedType))
+def _may_be_miswritten(kind: sa.types.TypeEngine[Any]) -> bool:
+    kinds = (sa.Float, sa.Time, sa.ARRAY, sa.types.NullType, sa.types.UserDefinedType)
+    return isinstance(kind, kinds)
 
 
-def _finite(members: dict[str, Any], name: str) -> None:
-    """orjson writes NaN as null without a word; by the table above it is a string."""
+def _correct(members: dict[str, Any], name: str) -> None:
+    """Take from orjson what it writes wrongly without a word.
+
+    NaN and the infinities become null; of a time of day whose microseconds have five digits it
+    loses the leading zero (00:00:00.010000 becomes 00:00:00.10000; seen in 3.13.0).
+    """
     value = members[name]
     if isinstance(value, float) and not math.isfinite(value):
         members[name] = _not_finite(value)
-    elif isinstance(value, (list, tuple, dict)):
+    elif isinstance(value, (dt.time, list, tuple, dict, set, frozenset)):
         members[name] = plain(value)
 
 
@@ -259,8 +272,7 @@ def _withhold_paths(name: str, disposition: Exported) -> Change:
     def change(members: dict[str, Any], row: Sequence[Any]) -> None:
         value = members[name]
         if isinstance(value, JsonText):
-            value = json.loads(value.text, parse_float=Decimal, parse_constant=str)
-            members[name] = JsonText(dump_json(apply_paths(value, paths)))
+            members[name] = JsonText(dump_json(apply_paths(_parse(value.text), paths)))
         elif value is not None:
             members[name] = apply_paths(value, paths)
 

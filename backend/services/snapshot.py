@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -45,7 +46,8 @@ class Snapshot:
         ``checkpoint`` is called before every chunk and may raise to stop the reading. A row holds
         the section's read columns, then its extra ones.
         """
-        columns = [_read(column, self.any_type) for column in section.read_columns()]
+        dialect = self.connection.dialect.name
+        columns = [_read(column, dialect) for column in section.read_columns()]
         columns += section.extra_columns()
         key: sa.BindParameter[Any] = sa.bindparam("subject", subject.user_id)
         query = sa.select(*columns).where(section.owned_by(key)).order_by(*section.ordering())
@@ -62,18 +64,41 @@ class Snapshot:
         return int(self.connection.execute(query).scalar_one())
 
 
-def _read(column: sa.Column[Any], any_type: bool) -> sa.ColumnElement[Any]:
+def _read(column: sa.Column[Any], dialect: str) -> sa.ColumnElement[Any]:
     """How a column is read so that its value survives.
 
-    An enum is read as what is stored. On SQLite a column holds whatever was put there, so what
+    An enum is read as what is stored, a number as the driver has it: SQLAlchemy turns a MariaDB
+    DOUBLE into a Decimal of ten places. On SQLite a column holds whatever was put there, so what
     its type cannot convert is left as it is. A zoned timestamp of a database that knows no zones
     is UTC, as everything of the application's.
     """
+    kind: sa.types.TypeEngine[Any] | None = None
     if isinstance(column.type, sa.Enum):
-        return sa.type_coerce(column, sa.String()).label(column.name)
-    if any_type or (isinstance(column.type, sa.DateTime) and column.type.timezone):
-        return sa.type_coerce(column, _Faithful(column.type)).label(column.name)
-    return column
+        kind = sa.String()
+    elif isinstance(column.type, sa.Float):
+        kind = sa.types.NullType()
+    elif dialect == "sqlite":
+        kind = _Faithful(column.type)
+    elif isinstance(column.type, sa.Numeric):
+        kind = sa.types.NullType()
+    elif dialect != "postgresql":
+        if isinstance(column.type, sa.Time):
+            kind = _TimeOrSpan()
+        elif isinstance(column.type, sa.DateTime) and column.type.timezone:
+            kind = _Faithful(column.type)
+    return column if kind is None else sa.type_coerce(column, kind).label(column.name)
+
+
+class _TimeOrSpan(sa.types.TypeDecorator[Any]):
+    """MariaDB's TIME, which also holds spans: of those SQLAlchemy would keep the hour of day."""
+
+    impl = sa.types.NullType
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: sa.engine.Dialect) -> Any:
+        if isinstance(value, timedelta) and timedelta(0) <= value < timedelta(days=1):
+            return (datetime(1, 1, 1, tzinfo=UTC) + value).time()
+        return value
 
 
 class _Faithful(sa.types.TypeDecorator[Any]):
@@ -89,6 +114,8 @@ class _Faithful(sa.types.TypeDecorator[Any]):
     def result_processor(
         self, dialect: sa.engine.Dialect, coltype: object
     ) -> Callable[[Any], Any] | None:
+        if isinstance(self.inner, sa.Boolean):
+            return lambda value: bool(value) if value in (0, 1) else value
         convert = self.inner.dialect_impl(dialect).result_processor(dialect, coltype)
         zoned = isinstance(self.inner, sa.DateTime) and self.inner.timezone
         if convert is None and not zoned:
@@ -99,6 +126,9 @@ class _Faithful(sa.types.TypeDecorator[Any]):
                 converted = value if convert is None else convert(value)
             except Exception:
                 return value  # its message would quote the value
+            if isinstance(converted, Decimal) and float(converted) != value:
+                # More places than the column was declared with.
+                return Decimal(repr(value))
             if zoned and isinstance(converted, datetime) and converted.tzinfo is None:
                 return converted.replace(tzinfo=UTC)
             return converted
@@ -142,7 +172,9 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
             "SET TRANSACTION READ ONLY; "
             f"SET LOCAL statement_timeout = {int(statement_seconds * 1000)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = '{SNAPSHOT_IDLE_SECONDS}s'; "
-            "SET LOCAL TimeZone = 'UTC'"
+            "SET LOCAL TimeZone = 'UTC'; "
+            # The driver reads these texts; a server may have been set to print others.
+            "SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'"
         )
         return _aware(connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one())
     connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:.0f}")

@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,24 @@ def test_sqlite_writer_past_its_busy_timeout_is_retried_then_named(
     assert done.json["error_code"] == "database_busy"
     assert world.row("R-7")["attempts"] == 0
     good_sweep(world, completed=1)
+
+
+@pytest.mark.parametrize("point", ["pruned-before-delete", "deleted-before-relink"])
+@pytest.mark.parametrize("fault", ["kill", "raise", "enospc"])
+def test_prune_interrupted_is_finished_by_the_next(ada: World, point: str, fault: str) -> None:
+    ada.request(7, "KEPT")
+    good_sweep(ada, completed=2)
+    ada.update("R-7", exported_at=datetime.now(UTC) - timedelta(days=31))
+    command = ("backend.cli.dsar_commands", "prune")
+    assert Broken(ada, point, fault, *command).end().returncode != 0
+    row = ada.row("R-7")
+    assert (row["status"], row["export_state"]) == ("completed", "pruned")
+
+    assert ada.dsar("prune").returncode == 0
+    assert not ada.public("R-7").exists() and ada.public("KEPT").exists()
+    ada.check_invariants()
+    assert ada.dsar("export", "R-7").json["ok"] is True
+    ada.check_invariants()
 
 
 # -- prune in the middle -----------------------------------------------------------------------

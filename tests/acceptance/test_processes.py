@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from backend.errors import BusyError, WrongState
+from backend.services.dsar_exporter import persist_dsar_export
 from backend.services.outlook import look
+from backend.services.requests import Requests
+from backend.services.retention import Retention
+from backend.services.verification import Verification
 from tests.factories import Person
 from tests.harness import REQUESTS, World, finish, members, wait_for
 
@@ -57,6 +64,68 @@ def test_sweep_four_processes_thousand_requests_each_exported_once(server_world:
         assert files["account.json"]["id"] == 10 + number % 10
         assert files["dsar_request.json"]["gdpr_reference_id"] == f"GDPR-{number}"
     _open_with_other_tools(world, 25)
+
+
+@pytest.mark.timeout(600)
+def test_sweep_sixteen_workers_thousand_requests_each_exported_once(server_world: World) -> None:
+    world = server_world
+    world.people(Person(7, runs=2, logs=2))
+    insert_plainly(world, 1000)
+
+    done = world.sweep("--workers", "16", timeout=500)
+
+    assert (done.returncode, done.json["completed"]) == (0, 1000), done.stderr[-2000:]
+    assert {row["status"] for row in world.rows()} == {"completed"}
+    assert Counter(a["outcome"] for a in world.attempts()) == {"completed": 1000}
+    assert len({a["worker"] for a in world.attempts()}) > 8
+    world.check_invariants()
+
+
+@pytest.mark.timeout(600)
+def test_operators_work_while_sweeps_run(world: World) -> None:
+    """Retry, cancel, verify, prune and export, at random, on requests that are being swept."""
+    chance = random.Random(7)
+    world.people(Person(7, runs=200))
+    insert_plainly(world, 150)
+    sweeps = [world.start("scheduler", "sweep", "--once") for _ in range(3)]
+    cancelled: set[str] = set()
+    with world.services() as services:
+        requests = Requests(services.controller)
+        verification = Verification(services.controller, services.claims, services.store)
+        retention = Retention(
+            services.controller, services.claims, services.store, retention_days=30
+        )
+        while any(sweep.poll() is None for sweep in sweeps):
+            reference = f"GDPR-{chance.randrange(150)}"
+            match chance.choice(["retry", "cancel", "verify", "verify all", "prune", "export"]):
+                case "retry":
+                    with suppress(WrongState, BusyError):
+                        requests.retry(reference)
+                case "cancel" if len(cancelled) < 20:
+                    with suppress(WrongState):
+                        requests.cancel(reference)
+                        cancelled.add(reference)
+                case "verify":
+                    assert not verification.verify(reference).is_bad
+                case "verify all":
+                    assert not [bad for bad in verification.verify_all() if bad.is_bad]
+                case "prune":
+                    retention.prune()
+                case "export":
+                    result = persist_dsar_export(reference)
+                    assert result["ok"] or result["error_code"] in (
+                        "being_exported",
+                        "superseded",
+                        "wrong_state",
+                    ), result
+    for sweep in sweeps:
+        done = finish(sweep)
+        assert done.returncode == 0, done.stderr
+    assert world.sweep().returncode == 0
+    world.check_invariants()
+    statuses = {row["gdpr_reference_id"]: row["status"] for row in world.rows()}
+    assert set(statuses.values()) <= {"completed", "cancelled"}
+    assert {r for r, status in statuses.items() if status == "cancelled"} <= cancelled
 
 
 def _open_with_other_tools(world: World, count: int) -> None:
