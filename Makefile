@@ -29,6 +29,8 @@ lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not i
 	  --all-extras --group build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --all-extras --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --all-extras --group bench pyproject.toml -o requirements-bench.lock
 
 clean: ## delete what the other targets made
 	rm -rf $(VENV) instance .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
