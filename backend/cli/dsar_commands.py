@@ -9,28 +9,22 @@ exported by another worker; 78 bad configuration.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask import has_app_context
-from flask.cli import ScriptInfo
 
-from backend.app import create_app
 from backend.cli.console import ErrorLine, as_json, print_json, print_table, show
+from backend.cli.context import application, operator, services
 from backend.errors import EXIT_FAILED
-from backend.extensions import Runtime, current_runtime
-from backend.logs import configure_logging
+from backend.extensions import current_runtime
 from backend.models import DSARRequest
 from backend.services.dsar_exporter import Services, persist_dsar_export
-from backend.services.outlook import look
 from backend.settings import load_settings
 
 if TYPE_CHECKING:
-    from backend.services.requests import Requests, RequestSummary
+    from backend.services.requests import RequestSummary
     from backend.services.retention import Retention
 
 STATUSES = (
@@ -40,42 +34,6 @@ STATUSES = (
     DSARRequest.STATUS_FAILED,
     DSARRequest.STATUS_CANCELLED,
 )
-
-
-@contextmanager
-def application() -> Iterator[Runtime]:
-    """An application context: Flask's own, the one that ``flask --app`` names, or a new one."""
-    if has_app_context():
-        yield current_runtime()
-        return
-    context = click.get_current_context(silent=True)
-    info = context.find_object(ScriptInfo) if context else None
-    app = info.load_app() if info is not None else create_app()
-    with app.app_context():
-        runtime = current_runtime()
-        configure_logging(runtime.settings.log_level, runtime.settings.log_format)
-        try:
-            yield runtime
-        finally:
-            runtime.disconnect()
-
-
-@contextmanager
-def services() -> Iterator[Services]:
-    """The services, once the schema was found to be this release's."""
-    with application() as runtime:
-        found = Services.of(runtime)
-        look(found.controller, prune_before=None)
-        yield found
-
-
-@contextmanager
-def operator() -> Iterator[Requests]:
-    """The operator's verbs on requests."""
-    from backend.services.requests import Requests
-
-    with services() as found:
-        yield Requests(found.controller)
 
 
 @click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,56 @@
+"""The context of a command: the application, its services, and the operator's verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from flask import has_app_context
+from flask.cli import ScriptInfo
+
+from backend.app import create_app
+from backend.extensions import Runtime, current_runtime
+from backend.logs import configure_logging
+from backend.services.dsar_exporter import Services
+from backend.services.outlook import look
+
+if TYPE_CHECKING:
+    from backend.services.requests import Requests
+
+
+@contextmanager
+def application() -> Iterator[Runtime]:
+    """An application context: Flask's own, the one that ``flask --app`` names, or a new one."""
+    if has_app_context():
+        yield current_runtime()
+        return
+    context = click.get_current_context(silent=True)
+    info = context.find_object(ScriptInfo) if context else None
+    app = info.load_app() if info is not None else create_app()
+    with app.app_context():
+        runtime = current_runtime()
+        configure_logging(runtime.settings.log_level, runtime.settings.log_format)
+        try:
+            yield runtime
+        finally:
+            runtime.disconnect()
+
+
+@contextmanager
+def services() -> Iterator[Services]:
+    """The services, once the schema was found to be this release's."""
+    with application() as runtime:
+        found = Services.of(runtime)
+        look(found.controller, prune_before=None)
+        yield found
+
+
+@contextmanager
+def operator() -> Iterator[Requests]:
+    """The operator's verbs on requests."""
+    from backend.services.requests import Requests
+
+    with services() as found:
+        yield Requests(found.controller)
