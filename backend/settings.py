@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0)] = 60
     min_free_bytes: Annotated[int, Field(ge=0)] = 1024**3
     retention_days: Annotated[int, Field(ge=0)] = 30
+    controller_name: str | None = None
+    controller_contact: str | None = None
+    dpo_contact: str | None = None
+    complaint_authority: str | None = None
+    page_language: Literal["en", "de"] = "en"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     heartbeat_path: Path = Field(default_factory=_default_heartbeat_path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +17,9 @@ from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica
 from backend.extensions import Runtime
 from backend.services.archive import SectionStream
 from backend.services.rendering import dump_object, function_rows, plain, table_renderer
-from backend.services.sections import Masked, Section, Subject, TableSection, Withheld
+from backend.services.sections import Section, Subject, TableSection, left_out
 from backend.services.snapshot import Snapshot, open_snapshot
+from backend.services.wording import humanised, in_language
 
 Checkpoint = Callable[[], None]
 
@@ -43,14 +45,21 @@ def open_collection(
     """
     runtime = collection.runtime
     timeout = runtime.settings.export_timeout_seconds
-    request_row = _read_request(collection, subject)
+    request_row, request_read_at = _read_request(collection, subject), runtime.clock.now()
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         _prove_subject(collection, snapshot, subject)
 
         def streams() -> Iterator[SectionStream]:
             for section in collection.sections:
                 checkpoint()
-                yield _stream(section, snapshot, subject, checkpoint, request_row)
+                if not isinstance(section, TableSection):
+                    read_at = runtime.clock.now()
+                elif section.database == "source":
+                    read_at = snapshot.taken_at
+                else:
+                    read_at = request_read_at
+                facts = describe(section, runtime.settings.page_language, read_at)
+                yield _stream(section, facts, snapshot, subject, checkpoint, request_row)
 
         yield snapshot, streams()
 
@@ -74,12 +83,12 @@ def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
 
 def _stream(
     section: Section,
+    facts: dict[str, Any],
     snapshot: Snapshot,
     subject: Subject,
     checkpoint: Checkpoint,
     request_row: list[bytes],
 ) -> SectionStream:
-    facts = describe(section)
     if not isinstance(section, TableSection):
         return SectionStream(section.name, section.single, function_rows(section, subject), facts)
     if section.database == "control":
@@ -89,22 +98,25 @@ def _stream(
     return SectionStream(section.name, section.single, rows, facts)
 
 
-def describe(section: Section) -> dict[str, Any]:
-    """What ``meta.json`` says of a section: the Art. 15(1) facts, what is withheld and masked."""
-    facts: dict[str, Any] = asdict(section.facts)
+def describe(section: Section, language: str, read_at: datetime) -> dict[str, Any]:
+    """What ``meta.json`` says of a section, rows or none.
+
+    That it was searched and at what instant, what it is, the Art. 15(1) facts, and what is withheld
+    and masked.
+    """
+    facts: dict[str, Any] = {
+        "searched": True,
+        "snapshot_at": read_at.isoformat(),
+        "title": in_language(section.wording.title, language) or humanised(section.name),
+        "description": in_language(section.wording.description, language),
+        **section.facts.told(language),
+    }
     if isinstance(section, TableSection):
-        withheld: dict[str, str] = {}
-        masked: dict[str, str] = {}
-        for name, disposition in section.columns.items():
-            if isinstance(disposition, Withheld):
-                withheld[name] = str(disposition.reason)
-            elif isinstance(disposition, Masked):
-                masked[name] = str(disposition.reason)
-            else:
-                for path, part in disposition.paths.items():
-                    target = withheld if isinstance(part, Withheld) else masked
-                    target[f"{name}.{path}"] = str(part.reason)
-        facts |= {"withheld": withheld, "masked": masked}
+        withheld, masked = left_out(section)
+        facts |= {
+            "withheld": {place: str(reason) for place, reason in withheld.items()},
+            "masked": {place: str(reason) for place, reason in masked.items()},
+        }
     return facts
 
 

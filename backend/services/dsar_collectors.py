@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from backend.extensions import Base, Runtime, current_runtime
 from backend.models import ApiToken, AuditLog, DSARRequest, User, Workflow, WorkflowRun
+from backend.services import dsar_wording
 from backend.services.collection import Collection, open_collection
 from backend.services.sections import (
     EXPORTED,
     Disposition,
     Exported,
-    Facts,
     Masked,
     OwnerPath,
     Reason,
@@ -59,11 +59,9 @@ ACCOUNT: Final = TableSection(
         "deleted_at",
     )
     | {"password_hash": _CREDENTIAL, "totp_secret": _CREDENTIAL},
-    facts=Facts(
-        purpose="to provide the account and to bill for it",
-        recipients="hosting and payment processors",
-        retention="while the account exists, and ten years for what tax law requires",
-    ),
+    facts=dsar_wording.ACCOUNT_FACTS,
+    wording=dsar_wording.ACCOUNT,
+    language="locale",
 )
 
 WORKFLOWS: Final = TableSection(
@@ -90,11 +88,8 @@ WORKFLOWS: Final = TableSection(
             }
         )
     },
-    facts=Facts(
-        purpose="to run the automations that the person built",
-        recipients="the services that the person connected",
-        retention="until the person deletes them, and 30 days after",
-    ),
+    facts=dsar_wording.WORKFLOWS_FACTS,
+    wording=dsar_wording.WORKFLOWS,
 )
 
 WORKFLOW_RUNS: Final = TableSection(
@@ -114,12 +109,8 @@ WORKFLOW_RUNS: Final = TableSection(
         "started_at",
         "finished_at",
     ),
-    facts=Facts(
-        purpose="to run the automations, to show their history and to bill for them",
-        recipients="the services that the person connected",
-        retention="13 months",
-        source="the data subject, and the services that they connected",
-    ),
+    facts=dsar_wording.WORKFLOW_RUNS_FACTS,
+    wording=dsar_wording.WORKFLOW_RUNS,
 )
 
 API_TOKENS: Final = TableSection(
@@ -139,11 +130,8 @@ API_TOKENS: Final = TableSection(
         "revoked_at",
     )
     | {"token_hash": _CREDENTIAL},
-    facts=Facts(
-        purpose="to let the person's own programs in",
-        recipients="none",
-        retention="until revoked, and 90 days after",
-    ),
+    facts=dsar_wording.API_TOKENS_FACTS,
+    wording=dsar_wording.API_TOKENS,
 )
 
 # A log line belongs to whoever did it and to whoever it was done to. Of a line in which somebody
@@ -162,12 +150,8 @@ AUDIT_LOGS: Final = TableSection(
         "ip_address": _SOMEBODY_ELSE,
         "user_agent": _SOMEBODY_ELSE,
     },
-    facts=Facts(
-        purpose="to secure the service and to account for what was done in it",
-        recipients="none",
-        retention="24 months",
-        source="the service's own operation",
-    ),
+    facts=dsar_wording.AUDIT_LOGS_FACTS,
+    wording=dsar_wording.AUDIT_LOGS,
 )
 
 DSAR_REQUEST: Final = TableSection(
@@ -200,11 +184,8 @@ DSAR_REQUEST: Final = TableSection(
         ),
         _INTERNAL,
     ),
-    facts=Facts(
-        purpose="to answer the request and to account for it (GDPR Art. 12, 5(2))",
-        recipients="none",
-        retention="three years after the answer",
-    ),
+    facts=dsar_wording.DSAR_REQUEST_FACTS,
+    wording=dsar_wording.DSAR_REQUEST,
 )
 
 SECTIONS: Final[Sequence[Section]] = (

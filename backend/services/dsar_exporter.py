@@ -42,6 +42,7 @@ from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder,
 from backend.services.claims import Claims, Disposal
 from backend.services.collection import open_collection
 from backend.services.control import Controller
+from backend.services.disclosure import controller_facts, rights
 from backend.services.dsar_collectors import collection
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
@@ -384,6 +385,9 @@ def _write(
         "user_id": subject.user_id,
         "sections": [],
         "notes": list(NOTES),
+        "language": runtime.settings.page_language,
+        "controller": controller_facts(runtime.settings),
+        "rights": rights(runtime.settings.page_language),
     }
     with open_collection(collection(runtime), subject, checkpoint) as (snapshot, streams):
         meta["snapshot_at"] = snapshot.taken_at.isoformat()

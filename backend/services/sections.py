@@ -12,14 +12,15 @@ outside the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
+from backend.services.wording import FALLBACK_LANGUAGE, Text, Wording, in_language
 
 
 class Reason(StrEnum):
@@ -104,12 +105,44 @@ class OwnerPath:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What Art. 15(1)(a)–(h) wants told beside a section's rows."""
+    """What Art. 15(1)(a)–(h) and 15(2) want told beside a section's rows.
 
-    purpose: str
-    recipients: str
-    retention: str
-    source: str = "the data subject"
+    Each is one text, or one a language. What holds for the controller as a whole (who it is, the
+    rights, whom to complain to) stands in the settings: see ``backend.services.controller``.
+    """
+
+    purpose: Text  # (a)
+    categories: Text = ""  # (b)
+    recipients: Text  # (c)
+    retention: Text  # (d), or the criteria that decide it
+    source: Text = field(  # (g)
+        default_factory=lambda: {"en": "the data subject", "de": "die betroffene Person"}
+    )
+    automated_decisions: Text = field(  # (h)
+        default_factory=lambda: {"en": "none", "de": "keine"}
+    )
+    transfers: Text = ""  # 15(2): to where outside the EEA, and the safeguards; "none" if none
+
+    def told(self, language: str = FALLBACK_LANGUAGE) -> dict[str, str]:
+        """Every fact by its name, in a language where it has that one."""
+        return {name: in_language(getattr(self, name), language) for name in FACT_NAMES}
+
+
+FACT_NAMES: Final = tuple(fact.name for fact in fields(Facts))
+
+
+def missing_facts(facts: Facts) -> list[str]:
+    """The names of the facts that nobody stated yet: empty, or beginning with ``TODO``.
+
+    A fact in several languages is missing when it is in any of them.
+    """
+    return [name for name in FACT_NAMES if _is_missing(getattr(facts, name))]
+
+
+def _is_missing(text: Text) -> bool:
+    texts = [text] if isinstance(text, str) else list(text.values())
+    stripped = [each.strip() for each in texts]
+    return not stripped or any(not each or each.upper().startswith("TODO") for each in stripped)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +153,8 @@ class TableSection:
     table lives: ``source`` (the people's data) or ``control`` (the requests). ``order_by`` must
     be what an index gives, or the database sorts. Soft-deleted rows are in, unless
     ``leave_out_deleted`` names the column that marks them; the reason then belongs in ``facts``.
+    ``language`` names the column with the person's language tag, if this section has one: the
+    readable page is written in it.
     """
 
     name: str
@@ -131,6 +166,8 @@ class TableSection:
     database: Literal["source", "control"] = "source"
     order_by: tuple[str, ...] = ()
     leave_out_deleted: str | None = None
+    wording: Wording = field(default_factory=Wording)
+    language: str | None = None
 
     def __post_init__(self) -> None:
         real = {column.name for column in self.table.columns}
@@ -144,7 +181,8 @@ class TableSection:
         named = {*self.order_by, *(path.hops[0].column for path in self.owner_paths if path.hops)}
         named |= {path.column for path in self.owner_paths if not path.hops}
         named |= {d.unless_own for d in self.columns.values() if isinstance(d, Masked)} - {None}  # type: ignore[arg-type]
-        named |= {self.leave_out_deleted} - {None} if self.leave_out_deleted else set()
+        named |= {name for name in (self.leave_out_deleted, self.language) if name}
+        named |= {*self.wording.labels, *self.wording.units}
         if unknown := sorted((declared | named) - real):
             raise SectionError(f"{where}: the table has no column {', '.join(unknown)}")
         if not self.owner_paths:
@@ -198,9 +236,26 @@ class FunctionSection:
     rows: Callable[[Subject], Iterable[Mapping[str, Any]]]
     facts: Facts
     single: bool = False
+    wording: Wording = field(default_factory=Wording)
 
 
 Section = TableSection | FunctionSection
+
+
+def left_out(section: TableSection) -> tuple[dict[str, Reason], dict[str, Reason]]:
+    """What is withheld, and what is masked: by column, or by column and path, with its reason."""
+    withheld: dict[str, Reason] = {}
+    masked: dict[str, Reason] = {}
+    for name, disposition in section.columns.items():
+        if isinstance(disposition, Withheld):
+            withheld[name] = disposition.reason
+        elif isinstance(disposition, Masked):
+            masked[name] = disposition.reason
+        else:
+            for path, part in disposition.paths.items():
+                target = withheld if isinstance(part, Withheld) else masked
+                target[f"{name}.{path}"] = part.reason
+    return withheld, masked
 
 
 def apply_paths(value: Any, paths: Mapping[str, Withheld | Masked]) -> Any:

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ def test_persist_meta_states_what_the_law_wants(ada: World) -> None:
     assert len(meta["notes"]) == 2
     assert meta["section_details"]["workflow_runs"]["rows"] == 25
     assert meta["section_details"]["account"]["withheld"]["password_hash"] == "credential"
+    assert meta["controller"]["name"] is None and meta["rights"][0]["right"] == "access"
+    for details in meta["section_details"].values():
+        assert details["searched"] and details["categories"] and len(details["sha256"]) == 64
+        assert datetime.fromisoformat(details["snapshot_at"]).tzinfo is not None
+    assert meta["section_details"]["account"]["snapshot_at"] == meta["snapshot_at"]
     written = members(ada.public("R-7"))["meta.json"]
     assert written == {k: v for k, v in meta.items() if k != "zip_bytes"}
 
