@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from backend.addresses import parse_address
 from backend.cron import parse_cron
 from backend.errors import SettingsError
 
@@ -128,6 +129,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     heartbeat_path: Path = Field(default_factory=_default_heartbeat_path)
+    metrics_textfile: Path | None = None
+    metrics_listen: str | None = None
 
     @field_validator("database_url", "source_database_url")
     @classmethod
@@ -150,6 +153,20 @@ class Settings(BaseSettings):
         if "://" in str(path) or str(path).startswith("s3:"):
             raise ValueError("must be a folder on a disk; object stores are not supported yet")
         return path.expanduser().absolute()
+
+    @field_validator("metrics_textfile")
+    @classmethod
+    def _check_textfile(cls, path: Path | None) -> Path | None:
+        if path is not None and path.suffix != ".prom":
+            raise ValueError("must end in .prom: node_exporter reads no other file")
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _check_listen(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_address(text)
+        return text
 
     @field_validator("log_level", mode="before")
     @classmethod

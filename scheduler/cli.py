@@ -18,8 +18,10 @@ from backend.cli.console import ErrorLine, as_json, print_json, print_table, wan
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from backend.extensions import current_runtime
 from backend.logs import configure_logging, get_logger
+from backend.services.dsar_exporter import Services
 from backend.services.lease import Watch
 from backend.settings import load_settings, unknown_keys
+from scheduler.metrics import Metrics
 from scheduler.shutdown import Shutdown
 from scheduler.sweep import Slot, SweepResult, run_sweep
 from scheduler.workers import run_here, run_in_processes
@@ -129,6 +131,7 @@ def _settings(workers: int | None) -> Settings:
 def _sweep_once(
     settings: Settings, shutdown: Shutdown, limit: int | None, json_wanted: bool
 ) -> SweepResult:
+    metrics = Metrics(settings)
     app = create_app(settings)
     with app.app_context(), _progress(not wants_json(json_wanted)) as told:
         runtime = current_runtime()
@@ -146,7 +149,12 @@ def _sweep_once(
             )
         slot = Slot(watch=Watch(must_stop=shutdown.must_stop), draining=lambda: shutdown.requested)
         try:
-            return run_sweep(runtime, run_slots=run_slots, prune=True, slot=slot)
+            result = run_sweep(runtime, run_slots=run_slots, prune=True, slot=slot)
+            metrics.sweep_ended(Services.of(runtime), result)
+            return result
+        except Exception as error:
+            metrics.sweep_failed(error)
+            raise
         finally:
             runtime.disconnect()
 

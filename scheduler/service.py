@@ -28,6 +28,7 @@ from backend.services.lease import Watch
 from backend.services.outlook import look
 from backend.services.retention import Retention
 from backend.settings import Settings
+from scheduler.metrics import Metrics
 from scheduler.notify import Notifier
 from scheduler.pulse import HeartbeatFile, Pulse
 from scheduler.shutdown import Shutdown
@@ -73,6 +74,7 @@ class SweepService:
             self._runtime: Runtime = current_runtime()
         self._pulse = Pulse(self._runtime.clock)
         self._heartbeat = HeartbeatFile(settings.heartbeat_path)
+        self._metrics = Metrics(settings)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(2)},
@@ -90,6 +92,7 @@ class SweepService:
         look(services.controller, prune_before=None)
         services.store.prepare()
         self._heartbeat.prepare()
+        self._metrics.listen(self._is_healthy, lambda: self._pulse.running)
         self._schedule()
         log.info("scheduler_started", workers=self._settings.workers, pid=os.getpid())
         self._notifier.ready("waiting for the next sweep")
@@ -141,9 +144,12 @@ class SweepService:
             with self._app.app_context():
                 self._pulse.beat(_LATE_SECONDS)
                 self._notifier.status("sweeping")
-                self._report(self._sweep())
+                result = self._sweep()
+                self._report(result)
+                self._metrics.sweep_ended(Services.of(self._runtime), result)
         except BaseException as error:
             self._log_failure("sweep_failed", error)
+            self._metrics.sweep_failed(error)
         finally:
             self._pulse.rest()
             self._notifier.status("waiting for the next sweep")
@@ -214,5 +220,6 @@ class SweepService:
             self._tell_supervisors()
             time.sleep(_DRAIN_LOOK_SECONDS)
         self._scheduler.shutdown(wait=False)
+        self._metrics.close()
         self._heartbeat.remove()
         log.info("scheduler_stopped")
