@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,13 @@ from backend.engines import named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import SectionStream
-from backend.services.rendering import dump_object, function_rows, plain, table_renderer
+from backend.services.rendering import (
+    dump_object,
+    function_rows,
+    gathered,
+    plain,
+    table_renderer,
+)
 from backend.services.sections import Section, Subject, TableSection, left_out
 from backend.services.snapshot import Snapshot, open_snapshot
 from backend.services.wording import humanised, in_language
@@ -90,12 +96,13 @@ def _stream(
     request_row: list[bytes],
 ) -> SectionStream:
     if not isinstance(section, TableSection):
-        return SectionStream(section.name, section.single, function_rows(section, subject), facts)
-    if section.database == "control":
-        return SectionStream(section.name, section.single, request_row, facts)
-    render = table_renderer(section, subject, any_type=snapshot.any_type)
-    rows = map(render, snapshot.rows(section, subject, checkpoint))
-    return SectionStream(section.name, section.single, rows, facts)
+        rows: Iterable[bytes] = function_rows(section, subject)
+    elif section.database == "control":
+        rows = request_row
+    else:
+        render = table_renderer(section, subject, any_type=snapshot.any_type)
+        rows = map(render, snapshot.rows(section, subject, checkpoint))
+    return SectionStream(section.name, section.single, gathered(rows), facts)
 
 
 def describe(section: Section, language: str, read_at: datetime) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from backend.extensions import Base, Runtime, current_runtime
 from backend.models import ApiToken, AuditLog, DSARRequest, User, Workflow, WorkflowRun
 from backend.services import dsar_wording
 from backend.services.collection import Collection, open_collection
+from backend.services.rendering import Rows
 from backend.services.sections import (
     EXPORTED,
     Disposition,
@@ -220,8 +220,8 @@ def collect_all_user_data(user_id: Any, reference_id: str | None) -> dict[str, A
         return {stream.name: _load(stream.single, stream.rows) for stream in streams}
 
 
-def _load(single: bool, rows: Iterable[bytes]) -> Any:
-    values = [json.loads(row) for row in rows]
+def _load(single: bool, rows: Iterable[Rows]) -> Any:
+    values = [value for some in rows for value in some.values()]
     if not single:
         return values
     return values[0] if values else {}

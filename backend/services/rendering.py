@@ -31,7 +31,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -55,6 +55,40 @@ _OPTIONS: Final = (
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 Renderer = Callable[[Sequence[Any]], bytes]
+
+# Rows are handed on by the buffer: a call a row costs more than the row.
+_ROWS_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """At least one row, rendered: JSON objects as an array indented by two holds them.
+
+    ``text`` stands between ``[\\n  `` and ``\\n]``, or after other rows and ``,\\n  ``.
+    """
+
+    count: int
+    text: bytes
+
+    def values(self) -> list[Any]:
+        """The rows, parsed."""
+        values: list[Any] = json.loads(b"[" + self.text + b"]")
+        return values
+
+
+def gathered(objects: Iterable[bytes]) -> Iterator[Rows]:
+    """Rendered objects, one by one, as rows by the buffer."""
+    held: list[bytes] = []
+    size = 0
+    for text in objects:
+        # An object is indented by itself; a raw line break never stands inside a JSON string.
+        held.append(text.replace(b"\n", b"\n  "))
+        size += len(text)
+        if size >= _ROWS_BYTES:
+            yield Rows(len(held), b",\n  ".join(held))
+            held, size = [], 0
+    if held:
+        yield Rows(len(held), b",\n  ".join(held))
 
 
 @dataclass(frozen=True, slots=True)
