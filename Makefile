@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint lock clean help
+.PHONY: demo test test-deploy lint dist lock clean help
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /'
@@ -18,11 +18,22 @@ test: $(VENV)/.dev ## every test; PostgreSQL comes from a wheel
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered $(COVERAGE_ARGS)
 
+test-deploy: $(VENV)/.dev ## the release where it runs; needs root, a network, tools of .ci/run
+	$(PY) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) tests/deploy
+
 lint: $(VENV)/.dev ## ruff, mypy --strict and the import contract
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-cache
+
+# The wheel is made of the sdist, in a folder of its own, so that nothing gets into it that the sdist
+# has not, nor what an earlier build left behind. Of one commit it comes out the same each time.
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+dist: $(VENV)/.runtime ## the sdist and the wheel, in dist/
+	rm -rf dist
+	$(PY) -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist dist/*.tar.gz
 
 lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not in CI)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
@@ -31,10 +42,12 @@ lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not i
 	  --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --all-extras --group bench pyproject.toml -o requirements-bench.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --group audit -o requirements-audit.lock
 
 clean: ## delete what the other targets made
 	rm -rf $(VENV) instance .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -rf backend/exports build *.egg-info
+	rm -rf backend/exports build dist *.egg-info
 
 # Stamps: each is redone when its lock changes. A venv that lost its interpreter is made again.
 $(VENV)/bin/python:

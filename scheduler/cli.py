@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backend.app import create_app
-from backend.cli.console import ErrorLine, as_json, print_json, print_table, wants_json
+from backend.cli.console import (
+    ErrorLine,
+    as_json,
+    print_json,
+    print_table,
+    version,
+    wants_json,
+)
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from backend.extensions import current_runtime
 from backend.logs import configure_logging, get_logger
@@ -33,6 +40,7 @@ log = get_logger(__name__)
 
 
 @click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})
+@version
 def cli() -> None:
     """Sweep the pending data-subject access requests: on a schedule, or once.
 

@@ -15,6 +15,8 @@ from backend.errors import EXIT_FAILED, DSARError
 from backend.failures import failure_of
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON on a terminal too.")
+# Read from the installed package when it is asked for, and not before: that search is slow.
+version = click.version_option(package_name="levqor-dsar", message="levqor-dsar %(version)s")
 
 
 class ErrorLine(click.Group):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backend.cli.console import ErrorLine, as_json, print_json, print_table, show
+from backend.cli.console import ErrorLine, as_json, print_json, print_table, show, version
 from backend.cli.context import application, operator, services
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
@@ -37,6 +37,7 @@ STATUSES = (
 
 
 @click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})
+@version
 def dsar() -> None:
     """Data-subject access requests: open, export, look at, mend.
 

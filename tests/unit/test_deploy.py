@@ -8,12 +8,14 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import click
 import pytest
+from click.testing import CliRunner
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from backend import errors
@@ -256,6 +258,18 @@ def test_containerfile_everything_copied_is_in_the_context() -> None:
     assert "*" in ignored
     assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert "backend/exports" in ignored
+
+
+def test_version_everywhere_the_projects() -> None:
+    from backend.cli.dsar_commands import dsar
+    from scheduler.cli import cli
+
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert f"\nARG VERSION={version}\n" in CONTAINERFILE
+    for program in (dsar, cli):
+        shown = CliRunner().invoke(program, ["--version"])
+        assert shown.stdout == f"levqor-dsar {version}\n"
 
 
 # -- the runbook -------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""The sdist and the wheel: what is in them, and that each works where nothing else of ours is."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.release import VERSION, Environment, Release, a_release, tracked
+
+ADD_PERSON = """
+import sqlite3
+with sqlite3.connect("dsar.sqlite3") as connection:
+    person = (7, "a@example.org", "A")
+    connection.execute("INSERT OR IGNORE INTO users (id, email, name) VALUES (?, ?, ?)", person)
+"""
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def release() -> Iterator[Release]:
+    with a_release() as built:
+        yield built
+
+
+def test_sdist_holds_every_tracked_file(release: Release) -> None:
+    root = f"levqor_dsar-{VERSION}/"
+    with tarfile.open(release.sdist) as archive:
+        names = {each.name.removeprefix(root) for each in archive if each.isfile()}
+
+    made = {name for name in names if name.startswith("levqor_dsar.egg-info/")}
+    assert names - made == tracked() | {"PKG-INFO", "setup.cfg"}
+
+
+def test_wheel_holds_the_two_packages_with_their_data_and_the_licence(release: Release) -> None:
+    info = f"levqor_dsar-{VERSION}.dist-info/"
+    with zipfile.ZipFile(release.wheel) as archive:
+        names = set(archive.namelist())
+
+    ours = {name for name in names if not name.startswith(info)}
+    assert ours == tracked("backend", "scheduler")
+    assert f"{info}licenses/LICENSE" in names
+
+
+def test_wheel_built_twice_is_the_same(release: Release) -> None:
+    with a_release() as again:
+        assert again.wheel.read_bytes() == release.wheel.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("release"))
+
+
+def test_lock_names_no_yanked_release(environment: Environment) -> None:
+    # pip warns of one, and installs it all the same.
+    assert "yanked" not in environment.install_log.lower()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_release_in_an_environment_of_its_own_exports(
+    release: Release, environment: Environment, kind: str
+) -> None:
+    environment.install(release[kind])
+
+    for program in ("dsar", "dsar-scheduler"):
+        assert environment.run(program, "--version") == f"levqor-dsar {VERSION}\n"
+    assert environment.json("dsar", "migrate")["ok"]
+    environment.run("python", "-c", ADD_PERSON)
+    opened = environment.json("dsar", "request", "--user-id", "7", "--reference", kind)
+    assert opened["status"] == "pending"
+    assert environment.json("dsar-scheduler", "sweep", "--once")["completed"] == 1
+    assert environment.json("dsar", "verify", kind)["counts"] == {"good": 1}
+    assert environment.json("flask", "--app", "backend.app", "dsar", "list")["requests"] == []
+    with zipfile.ZipFile(environment.work / f"exports/levqor-dsar-{kind}.zip") as archive:
+        assert archive.testzip() is None
