@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-deploy lint dist lock clean help
+.PHONY: demo test test-deploy lint dist bench bench-quick lock clean help
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /'
@@ -35,6 +35,12 @@ dist: $(VENV)/.runtime ## the sdist and the wheel, in dist/
 	$(PY) -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist dist/*.tar.gz
 
+bench: $(VENV)/.bench ## speed and memory beside the other ways, within an hour; BENCH_ARGS="--only big"
+	$(PY) -m tests.benchmarks $(BENCH_ARGS)
+
+bench-quick: $(VENV)/.bench ## the same, smaller, within five minutes
+	$(PY) -m tests.benchmarks --quick $(BENCH_ARGS)
+
 lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not in CI)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --all-extras --group build pyproject.toml -o requirements.lock
@@ -47,7 +53,7 @@ lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not i
 
 clean: ## delete what the other targets made
 	rm -rf $(VENV) instance .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -rf backend/exports build dist *.egg-info
+	rm -rf backend/exports bench-results build dist *.egg-info
 
 # Stamps: each is redone when its lock changes. A venv that lost its interpreter is made again.
 $(VENV)/bin/python:
@@ -64,3 +70,8 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.bench: requirements-bench.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes --only-binary :all: -r requirements-bench.lock
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@ $(VENV)/.dev $(VENV)/.runtime

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,8 @@ import sqlalchemy as sa
 from backend.errors import EnvironmentTrouble
 from tests.factories import Person
 from tests.harness import World, finish
-from tests.servers import Server, a_server
-from tests.worlds import fresh_database
+from tests.servers import Server
+from tests.worlds import a_database
 
 LEASE = 2.0
 SETTINGS: dict[str, Any] = {
@@ -163,16 +162,6 @@ class Soak:
         assert sum(statuses.values()) == self.requests
         assert not [a for a in self.world.attempts() if a["outcome"] == "running"]
         return statuses
-
-
-@contextlib.contextmanager
-def a_database(kind: str, folder: Path) -> Iterator[tuple[str, Server | None]]:
-    """A new database: in a SQLite file, or on a server of our own, which may be crashed."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'dsar.sqlite3'}", None
-        return
-    with a_server(kind) as server, fresh_database(server.url) as url:
-        yield url, server
 
 
 def soak(kind: str, seconds: float, seed: int, workers: int) -> str:

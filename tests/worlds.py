@@ -63,6 +63,16 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 
 @contextmanager
+def a_database(kind: str, folder: Path) -> Iterator[tuple[str, Server | None]]:
+    """A new database: in a SQLite file, or on a server of our own, which may be crashed."""
+    if kind == SQLITE:
+        yield f"sqlite:///{folder / 'dsar.sqlite3'}", None
+        return
+    with a_server(kind) as server, fresh_database(server.url) as url:
+        yield url, server
+
+
+@contextmanager
 def database(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     """A new, empty database of a kind; its URL."""
     if kind == SQLITE:

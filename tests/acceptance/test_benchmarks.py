@@ -1,0 +1,88 @@
+"""The benchmark measures: every part of it, tiny, on the database that needs no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.settings import CHECKOUT_ROOT
+from tests.benchmarks.measure import Cost, NotRun, Series, Way, cost_of, in_turns
+from tests.benchmarks.report import Check, markdown, row_of
+from tests.benchmarks.startup import statements_in
+
+
+def test_benchmark_tiny_on_sqlite_writes_every_part_of_its_table(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks", "--form", "tiny", "--database", "sqlite"]
+    done = subprocess.run(
+        [*command, "--results", str(tmp_path)],
+        cwd=CHECKOUT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    rows = results["rows"]
+    assert {row["way"]: row["note"] for row in rows if row["note"]} == {}
+    works = "\n".join(row["work"] for row in rows)
+    for part in ("one person, 40 rows", "20 → 40 rows", "3 people", "nothing to do", "pending"):
+        assert part in works, works
+    costs = [cost for row in rows if row["series"] for cost in row["series"]["costs"]]
+    assert all(cost["seconds"] > 0 for cost in costs)
+    assert (tmp_path / "table.md").read_text() in done.stdout
+
+
+def test_cost_of_process_is_its_own_and_not_that_of_who_started_it(tmp_path: Path) -> None:
+    ballast = bytearray(200_000_000)
+    cost = cost_of(["true"], environment=os.environ, folder=tmp_path)
+    assert len(ballast) > cost.peak_mb * 1e6
+    assert cost.peak_mb < 50
+
+
+def test_in_turns_alternates_and_stops_what_cannot_run() -> None:
+    order = []
+
+    def way(name: str, *, fails: bool = False) -> Way:
+        def run() -> Cost:
+            order.append(name)
+            if fails:
+                raise NotRun("not installed")
+            return Cost(1.0)
+
+        return Way(name, run, most=1 if name == "slow" else 10)
+
+    series = in_turns("work", [way("a"), way("absent", fails=True), way("slow"), way("b")], 2)
+    assert order == ["a", "absent", "slow", "b", "a", "b"]
+    assert {name: len(each.costs) for name, each in series.items()} == {
+        "a": 2,
+        "absent": 0,
+        "slow": 1,
+        "b": 2,
+    }
+    assert series["absent"].why_not == "not installed"
+
+
+@pytest.mark.parametrize(("met", "verdict"), [(True, "| met |"), (False, "| **missed** |")])
+def test_table_of_a_target_says_whether_it_was_met(met: bool, verdict: str) -> None:
+    series = Series([Cost(2.0), Cost(3.0), Cost(1.0)])
+    row = row_of("work", "a | b", series, Check("2 ×", "≤ 1 ×", met), Check("for information"))
+    absent = row_of("work", "absent", Series(why_not="not installed"))
+    table = markdown([row, absent], {"date": "today"})
+    assert r"| work | a \| b | 2.00 s | 1.00 s – 3.00 s |" in table
+    assert table.count(verdict) == 1
+    assert "| absent: not installed | – |" in table
+
+
+def test_statements_in_servers_log_are_counted_whole() -> None:
+    log = (
+        "2026-01-05 08:30:00 UTC [7] LOG:  statement: SELECT a\n\tFROM dsar_requests\n"
+        "2026-01-05 08:30:00 UTC [7] LOG:  execute <unnamed>: SELECT b\n"
+        "2026-01-05 08:30:00 UTC [7] DETAIL:  Parameters: $1 = 'x'\n"
+    )
+    assert statements_in(log) == ["SELECT a FROM dsar_requests", "SELECT b"]

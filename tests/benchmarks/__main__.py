@@ -1,0 +1,162 @@
+"""``python -m tests.benchmarks``: the command."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import big, machine, plot, report, scale, small, startup
+from tests.benchmarks.report import Row
+from tests.worlds import MARIADB, POSTGRESQL, SQLITE
+
+KINDS = (POSTGRESQL, MARIADB, SQLITE)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How much is measured."""
+
+    sizes: tuple[int, ...]
+    rounds: int
+    people: int
+    startup_rounds: int
+    idle_seconds: float
+    requests: int
+    claims: int
+    wear: int
+
+
+FULL = Form(
+    sizes=(10_000, 100_000, 1_000_000),
+    rounds=5,
+    people=2_000,
+    startup_rounds=11,
+    idle_seconds=10,
+    requests=1_000_000,
+    claims=500,
+    wear=100_000,
+)
+QUICK = Form(
+    sizes=(10_000, 100_000),
+    rounds=2,
+    people=300,
+    startup_rounds=3,
+    idle_seconds=3,
+    requests=100_000,
+    claims=200,
+    wear=0,
+)
+TINY = Form(
+    sizes=(20, 40),
+    rounds=1,
+    people=3,
+    startup_rounds=1,
+    idle_seconds=0.2,
+    requests=100,
+    claims=5,
+    wear=5,
+)
+FORMS = {"full": FULL, "quick": QUICK, "tiny": TINY}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--form",
+    type=click.Choice(list(FORMS)),
+    default="full",
+    show_default=True,
+    help="full: within an hour on two cores; quick: five minutes; tiny: does it work at all.",
+)
+@click.option("--quick", is_flag=True, help="The same as --form quick.")
+@click.option("--only", help="Parts: big,small,startup,scale. Default: all.")
+@click.option("--database", "databases", help=f"Of {','.join(KINDS)}. Default: all.")
+@click.option("--rounds", type=click.IntRange(1), help="Runs of each way. Default: the form's.")
+@click.option(
+    "--rows", "sizes", multiple=True, type=click.IntRange(1), help="Of the big person; repeatable."
+)
+@click.option(
+    "--fides/--no-fides",
+    default=None,
+    help="Install fides where it is missing (minutes, 800 MB). Default: in the full form.",
+)
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("bench-results"),
+    show_default=True,
+    help="Where the table, the raw figures and the plot are written.",
+)
+def main(
+    form: str,
+    quick: bool,
+    only: str | None,
+    databases: str | None,
+    rounds: int | None,
+    sizes: tuple[int, ...],
+    fides: bool | None,
+    results: Path,
+) -> None:
+    """Measure the program beside what its users would have otherwise.
+
+    Makes its own people and databases, and deletes them; runs whole processes in turns; prints
+    one table and writes it, with a plot. Measure on a machine that does nothing else.
+
+    \b
+    Examples:
+      python -m tests.benchmarks
+      python -m tests.benchmarks --quick --only big,small
+      python -m tests.benchmarks --only big --rows 10000 --rows 300000 --rounds 3
+    """
+    name = "quick" if quick else form
+    chosen = FORMS[name]
+    kinds = _chosen(databases, KINDS, "--database")
+    install = name == "full" if fides is None else fides
+    people, turns = sizes or chosen.sizes, rounds or chosen.rounds
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "big": lambda: big.measure(kinds, people, turns, install),
+        "small": lambda: small.measure(kinds, chosen.people, turns),
+        "startup": lambda: startup.measure(kinds, chosen.startup_rounds, chosen.idle_seconds),
+        "scale": lambda: scale.measure(kinds, chosen.requests, chosen.claims, chosen.wear),
+    }
+    environment = machine.describe(kinds, Path(tempfile.gettempdir()), name)
+    rows: list[Row] = []
+    for part in _chosen(only, tuple(parts), "--only"):
+        click.echo(f"{part}:", err=True)
+        rows += parts[part]()
+        # After each part: what was measured is not lost with what comes later.
+        report.write(results, rows, environment)
+    drawn = plot.draw(rows, environment, results / "plot.png")
+    _show(rows, environment)
+    written = ["table.md", "results.json", *(["plot.png"] if drawn else [])]
+    click.echo(f"written to {results}: {', '.join(written)}")
+
+
+def _chosen(text: str | None, known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    names = tuple(text.split(",")) if text else known
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"{option}: {name!r} is none of {', '.join(known)}")
+    return names
+
+
+def _show(rows: list[Row], environment: dict[str, str]) -> None:
+    if not sys.stdout.isatty():
+        click.echo(report.markdown(rows, environment))
+        return
+    shown = Table(title="benchmark", title_justify="left", title_style="bold")
+    for heading in report.HEADINGS:
+        shown.add_column(heading, overflow="fold")
+    for row in rows:
+        shown.add_row(*(cell.replace("**", "") for cell in row.cells()))
+    Console().print(shown)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.benchmarks")
