@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
@@ -41,6 +41,8 @@ class Runtime:
     control: Engine
     source: Engine
     clock: Clock = field(default=SYSTEM_CLOCK)
+    # What a process reads once and keeps, by what reads it: the sections of a file, for example.
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def disconnect(self) -> None:
         """Close every idle connection; the next use makes new ones."""

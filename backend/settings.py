@@ -109,6 +109,7 @@ class Settings(BaseSettings):
 
     database_url: str = Field(default_factory=_default_database_url, repr=False)
     source_database_url: str | None = Field(default=None, repr=False)
+    sections_file: Path | None = None
     export_root: Path = Field(default=None)  # type: ignore[assignment]  # see _default_export_root
     sweep_cron: str = "*/5 * * * *"
     sweep_limit: Annotated[int, Field(ge=1)] | None = None
@@ -167,6 +168,11 @@ class Settings(BaseSettings):
         if text is not None:
             parse_address(text)
         return text
+
+    @field_validator("sections_file")
+    @classmethod
+    def _check_sections_file(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
 
     @field_validator("log_level", mode="before")
     @classmethod

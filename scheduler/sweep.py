@@ -20,6 +20,7 @@ from backend.errors import DatabaseUnreachable, DSARError, EnvironmentTrouble
 from backend.extensions import Runtime
 from backend.failures import failure_of
 from backend.logs import get_logger
+from backend.services.dsar_collectors import collection
 from backend.services.dsar_exporter import Services, persist_dsar_export, worker_name
 from backend.services.lease import Watch
 from backend.services.outlook import look
@@ -141,8 +142,9 @@ def run_sweep(runtime: Runtime, *, run_slots: RunSlots, prune: bool, slot: Slot)
 
     ``run_slots`` claims and runs what is due at the task's cutoff, in this process or in others.
     Records a row in ``dsar_sweeps`` if anything was done. An empty sweep reads one statement and
-    writes nothing. Raises ``ConfigurationError`` (the schema is not migrated); database and store
-    trouble does not raise but stands in ``trouble``. Safe beside any number of other sweeps.
+    writes nothing. Raises ``ConfigurationError`` (the schema is not migrated, a section does not
+    add up); database and store trouble does not raise but stands in ``trouble``. Safe beside any
+    number of other sweeps.
     """
     started = runtime.clock.monotonic()
     result = SweepResult(sweep_id=str(uuid.uuid4()))
@@ -181,6 +183,7 @@ def _sweep(
         )
     trouble = None
     if (outlook.due or result.reclaimed) and not slot.draining():
+        collection(runtime)  # what is wrong with the declaration is no request's failure
         tally, trouble = run_slots(Task(result.sweep_id, cutoff))
         result = replace(result, tally=tally)
     if prune and outlook.prunable and trouble is None and not slot.draining():
@@ -217,6 +220,7 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble |
     while not slot.draining() and slot.take_ticket():
         slot.beat(STEP_SECONDS)
         try:
+            collection(runtime)
             claim = services.claims.claim_due(
                 task.cutoff, worker=worker_name(), sweep_id=task.sweep_id
             )

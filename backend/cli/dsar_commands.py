@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -57,8 +57,10 @@ def migrate(json_wanted: bool) -> None:
       dsar migrate
     """
     from backend.migrations.runner import migrate as run_migrations
+    from backend.services.section_binding import key_type_of
 
-    report = asdict(run_migrations(load_settings()))
+    settings = load_settings()
+    report = asdict(run_migrations(settings, key_type=key_type_of(settings)))
     show(
         {"ok": True, **report},
         json_wanted,
@@ -86,13 +88,15 @@ def request(
     """
     from backend.services.collection import count_rows
     from backend.services.dsar_collectors import collection
-    from backend.services.sections import Subject
 
     with operator() as requests:
-        key = _key(user_id)
+        declared = collection(current_runtime())
+        subject = declared.subject(user_id, None)
         # Finds out whether there is such a user, before the request is opened rather than after.
-        count_rows(collection(current_runtime()), Subject(key, None))
-        opened = requests.open(key, reference_id=reference, received_at=_instant(received_at))
+        count_rows(declared, subject)
+        opened = requests.open(
+            subject.user_id, reference_id=reference, received_at=_instant(received_at)
+        )
         _show_request(opened, json_wanted)
 
 
@@ -111,7 +115,7 @@ def preview(user_id: str, json_wanted: bool) -> None:
     from backend.services.sections import Subject
 
     with application() as runtime:
-        counts = count_rows(collection(runtime), Subject(_key(user_id), None))
+        counts = count_rows(collection(runtime), Subject(user_id, None))
         show(
             {"sections": counts, "rows": sum(counts.values())},
             json_wanted,
@@ -322,11 +326,6 @@ def _show_request(summary: RequestSummary, json_wanted: bool) -> None:
 
 def _day(instant: datetime | None) -> str:
     return "" if instant is None else f"{instant:%Y-%m-%d}"
-
-
-def _key(user_id: str) -> Any:
-    """A user's key as the models declare it: an integer where it looks like one."""
-    return int(user_id) if user_id.isdecimal() else user_id
 
 
 def _instant(text: str | None) -> datetime | None:

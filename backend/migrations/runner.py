@@ -8,11 +8,11 @@ database. It is imported only when something is migrated; every sweep looks at t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, make_url
@@ -20,6 +20,8 @@ from sqlalchemy.engine import Connection, make_url
 from backend.engines import make_control_engine, named_errors
 from backend.errors import DatabaseBusy, SchemaError
 from backend.settings import Settings
+
+KeyType = Callable[[], sa.types.TypeEngine[Any]]
 
 VERSION_TABLE: Final = "dsar_schema_version"
 # The newest revision; a test holds it to Alembic's own head.
@@ -59,8 +61,11 @@ def require_current(revision: str | None) -> None:
     )
 
 
-def migrate(settings: Settings) -> MigrationReport:
+def migrate(settings: Settings, *, key_type: KeyType | None = None) -> MigrationReport:
     """Make a new schema, or bring an old or an adopted one up to date. May be run again.
+
+    ``key_type`` tells the type of the people's key, a big integer without it; it is asked only
+    where ``dsar_requests`` is made new.
 
     A SQLite file is made (0600) where there is none. On SQLite and PostgreSQL all of it is one
     transaction; MariaDB commits each statement, so there every step looks before it acts, and a
@@ -77,7 +82,7 @@ def migrate(settings: Settings) -> MigrationReport:
         while True:
             try:
                 with named_errors(engine.url), engine.begin() as connection, _alone(connection):
-                    return _upgrade(connection, settings)
+                    return _upgrade(connection, settings, key_type)
             except DatabaseBusy:
                 # SQLite's own patience is for short transactions, and it has none at all for two
                 # that turn a new file's WAL on at the same time.
@@ -88,7 +93,9 @@ def migrate(settings: Settings) -> MigrationReport:
         engine.dispose()
 
 
-def _upgrade(connection: Connection, settings: Settings) -> MigrationReport:
+def _upgrade(
+    connection: Connection, settings: Settings, key_type: KeyType | None
+) -> MigrationReport:
     from alembic import command
     from alembic.config import Config
 
@@ -101,7 +108,8 @@ def _upgrade(connection: Connection, settings: Settings) -> MigrationReport:
     config.attributes.update(
         connection=connection,
         version_table=VERSION_TABLE,
-        with_application=settings.source_is_control,
+        with_application=settings.source_is_control and settings.sections_file is None,
+        key_type=key_type,
         report=report,
     )
     command.upgrade(config, "head")

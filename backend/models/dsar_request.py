@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backend.extensions import Model
-from backend.models.types import BigKey, UtcDateTime
+from backend.models.types import BigKey, PersonKey, UtcDateTime
 
 # A constant, because SQLite adds no column with any other default once rows exist; and in the
 # past, so that a row which another program inserts is due at once.
@@ -47,7 +47,7 @@ class DSARRequest(Model):
     EXPORT_PRUNED: ClassVar[str] = "pruned"
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(BigKey)
+    user_id: Mapped[Any] = mapped_column(PersonKey, nullable=True)
     gdpr_reference_id: Mapped[str | None] = mapped_column(sa.String(255))
     status: Mapped[str] = mapped_column(sa.String(20), server_default="pending")
     requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime, server_default=sa.func.now())

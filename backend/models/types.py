@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import TypeCompiler
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 # SQLite gives only a column declared INTEGER its own row numbers.
 BigKey = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -41,3 +44,28 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class PersonKey(UserDefinedType[Any]):
+    """The key of a person whose table this program need not know: a number, a UUID or a text.
+
+    A new column of models alone is a big integer; ``dsar migrate`` makes it of the type that the
+    people's key has, and an adopted one keeps its own. So nothing is cast in a statement, and a
+    value is read as the driver gives it.
+    """
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "BIGINT"
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        if dialect.name == "sqlite":
+            return lambda value: value if value is None or isinstance(value, int) else str(value)
+        # A text of no declared type, which PostgreSQL reads as the column's own.
+        return lambda value: None if value is None else str(value)
+
+
+@compiles(PersonKey, "sqlite")
+def _as_integer(kind: PersonKey, compiler: TypeCompiler, **_: Any) -> str:
+    return "INTEGER"

@@ -23,8 +23,9 @@ from backend.services.rendering import (
     plain,
     table_renderer,
 )
-from backend.services.sections import Section, Subject, TableSection, left_out
+from backend.services.sections import Exemption, Section, Subject, TableSection, left_out
 from backend.services.snapshot import Snapshot, open_snapshot
+from backend.services.subject_keys import canonical, kind_of, same_key
 from backend.services.wording import humanised, in_language
 
 Checkpoint = Callable[[], None]
@@ -32,12 +33,32 @@ Checkpoint = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """An application's sections. ``account`` proves that the person exists."""
+    """What is exported of a person: the sections, and what no section needs to cover.
+
+    ``account`` is the section of the people's own table, and proves that the person exists;
+    ``request`` that of the requests. ``key`` is the column of the people's table by which a
+    request names its person.
+    """
 
     runtime: Runtime
     sections: Sequence[Section]
     account: TableSection
     request: TableSection
+    key: sa.Column[Any]
+    exemptions: Sequence[Exemption] = ()
+
+    def subject(self, user_id: Any, reference_id: str | None) -> Subject:
+        """The person with that key, however it is written: as text, number or UUID.
+
+        Raises ``SubjectNotFound`` when it can be nobody's.
+        """
+        try:
+            return Subject(canonical(self.key, user_id), reference_id)
+        except ValueError:
+            raise SubjectNotFound(
+                f"there is no such user: {self.key.table.name}.{self.key.name} is "
+                f"{kind_of(self.key)}; name the user by that"
+            ) from None
 
 
 @contextmanager
@@ -51,6 +72,7 @@ def open_collection(
     """
     runtime = collection.runtime
     timeout = runtime.settings.export_timeout_seconds
+    subject = collection.subject(subject.user_id, subject.reference_id)
     request_row, request_read_at = _read_request(collection, subject), runtime.clock.now()
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         _prove_subject(collection, snapshot, subject)
@@ -74,6 +96,7 @@ def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
     """How many rows each section holds of a person, in one snapshot; writes nothing."""
     runtime = collection.runtime
     timeout = runtime.settings.export_timeout_seconds
+    subject = collection.subject(subject.user_id, subject.reference_id)
     counts = {}
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         _prove_subject(collection, snapshot, subject)
@@ -124,6 +147,8 @@ def describe(section: Section, language: str, read_at: datetime) -> dict[str, An
             "withheld": {place: str(reason) for place, reason in withheld.items()},
             "masked": {place: str(reason) for place, reason in masked.items()},
         }
+        if section.leave_out_deleted:
+            facts["deleted_rows_left_out"] = section.leave_out_deleted.reason
     return facts
 
 
@@ -145,7 +170,7 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
         row = connection.execution_options(isolation_level="AUTOCOMMIT").execute(query).first()
     if row is None:
         raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
-    if str(row.owner) != str(subject.user_id):
+    if not same_key(row.owner, subject.user_id):
         raise WrongSubject(f"the request {subject.reference_id!r} is another user's")
     return [dump_object({str(c.name): plain(v) for c, v in zip(columns, row, strict=False)})]
 
@@ -161,8 +186,8 @@ def _prove_subject(collection: Collection, snapshot: Snapshot, subject: Subject)
 
 
 def _exists(connection: Connection, account: TableSection, subject: Subject) -> bool:
-    key: sa.BindParameter[Any] = sa.bindparam("subject", subject.user_id)
-    query = sa.select(sa.literal(1)).select_from(account.table).where(account.owned_by(key))
+    owned = account.owned_by(subject.user_id)
+    query = sa.select(sa.literal(1)).select_from(account.table).where(owned)
     return connection.execute(query.limit(1)).first() is not None
 
 
@@ -171,10 +196,14 @@ def _in_primary(collection: Collection, subject: Subject) -> bool:
     engine = collection.runtime.control
     with named_errors(engine.url), engine.connect() as bare:
         connection = bare.execution_options(isolation_level="AUTOCOMMIT")
-        if not sa.inspect(connection).has_table(collection.account.table.name):
+        if not _has(connection, collection.account.table):
             return False
         try:
             return _exists(connection, collection.account, subject)
         except DBAPIError:
             # A table of that name but of another shape: not this application's primary.
             return False
+
+
+def _has(connection: Connection, table: sa.Table) -> bool:
+    return sa.inspect(connection).has_table(table.name, schema=table.schema)

@@ -199,8 +199,27 @@ SECTIONS: Final[Sequence[Section]] = (
 
 
 def collection(runtime: Runtime) -> Collection:
-    """This application's sections, ready to be read through ``runtime``."""
-    return Collection(runtime=runtime, sections=SECTIONS, account=ACCOUNT, request=DSAR_REQUEST)
+    """What this process exports, ready to be read through ``runtime``.
+
+    The sections of the file that DSAR_SECTIONS_FILE names, else this application's. File and
+    schema are read once. Raises ``SectionError``, ``DatabaseUnreachable`` or ``DatabaseBusy``.
+    """
+    path = runtime.settings.sections_file
+    if path is None:
+        return Collection(
+            runtime=runtime,
+            sections=SECTIONS,
+            account=ACCOUNT,
+            request=DSAR_REQUEST,
+            key=ACCOUNT.table.c.id,
+        )
+    if __name__ not in runtime.kept:
+        from backend.services.section_binding import collection_from_file
+
+        runtime.kept[__name__] = collection_from_file(runtime, path, DSAR_REQUEST)
+    kept = runtime.kept[__name__]
+    assert isinstance(kept, Collection)
+    return kept
 
 
 def collect_all_user_data(user_id: Any, reference_id: str | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ def persist_dsar_export(
         services = Services.of(runtime)
         try:
             if claim is None:
+                collection(runtime)  # a wrong declaration is no failure of the request's
                 claim = services.claims.claim_reference(reference_id, worker=worker_name())
         except DSARError as error:
             return _refused(reference_id, error)
@@ -394,13 +396,19 @@ def _write(
         packed = write_archive(
             target,
             streams,
-            root=root_folder(str(subject.reference_id or subject.user_id), generated_at),
+            root=root_folder(subject.reference_id or _as_name(subject.user_id), generated_at),
             meta=meta,
             generated_at=generated_at,
             checkpoint=checkpoint,
             progress=watch.progress,
         )
     return meta, packed
+
+
+def _as_name(user_id: Any) -> str:
+    """A person's key within a folder's name; a key may be any text."""
+    text = str(user_id)
+    return text if is_usable_reference(text) else re.sub(r"[^A-Za-z0-9]+", "_", text)[:100]
 
 
 def _explain(error: BaseException, failure: Failure) -> str:

@@ -48,6 +48,7 @@ from backend.services.sections import (
     TableSection,
     apply_paths,
 )
+from backend.services.subject_keys import same_key
 
 _OPTIONS: Final = (
     orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -258,6 +259,8 @@ def _changes(
     section: TableSection, name: str, places: Mapping[str, int], subject: Subject, *, any_type: bool
 ) -> Iterable[Change]:
     disposition = section.columns[name]
+    if isinstance(disposition, Exported) and disposition.as_json:
+        yield lambda members, row: _read_json(members, name)
     if isinstance(disposition, Masked):
         yield _mask(name, disposition, places, subject.user_id)
     elif isinstance(disposition, Exported) and disposition.paths:
@@ -284,8 +287,11 @@ def _correct(members: dict[str, Any], name: str) -> None:
         members[name] = plain(value)
 
 
-def _same(key: Any, other: Any) -> bool:
-    return key is not None and (key == other or str(key) == str(other))
+def _read_json(members: dict[str, Any], name: str) -> None:
+    """Text that was declared as JSON; where it is none it stays the text that it is."""
+    value = members[name]
+    if isinstance(value, (str, bytes)):
+        members[name] = json_from_sqlite(value)
 
 
 def _mask(name: str, mask: Masked, places: Mapping[str, int], own_key: Any) -> Change:
@@ -293,7 +299,7 @@ def _mask(name: str, mask: Masked, places: Mapping[str, int], own_key: Any) -> C
     note = mask.note
 
     def change(members: dict[str, Any], row: Sequence[Any]) -> None:
-        if members[name] is None or (own_place is not None and _same(row[own_place], own_key)):
+        if members[name] is None or (own_place is not None and same_key(row[own_place], own_key)):
             return
         members[name] = note
 

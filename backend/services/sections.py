@@ -7,6 +7,9 @@ query and the JSON; a column without a disposition, or a disposition without a c
 
 A plain function that yields rows can be a section too (``FunctionSection``), for what lives
 outside the database.
+
+The same is declared in three ways: over models (``dsar_collectors``), by functions, and in a
+``sections.toml`` over any database (``sections_file``).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
+from backend.services.subject_keys import bound
 from backend.services.wording import FALLBACK_LANGUAGE, Text, Wording, in_language
 
 
@@ -34,9 +38,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """The column is never even read (for a path within JSON: the value is replaced by a note)."""
+    """The column is never even read (for a path within JSON: the value is replaced by a note).
 
-    reason: Reason
+    ``reason`` is a ``Reason``, or one in the declarer's own words.
+    """
+
+    reason: str
 
     @property
     def note(self) -> str:
@@ -51,7 +58,7 @@ class Masked:
     where that key is the data subject's.
     """
 
-    reason: Reason
+    reason: str
     unless_own: str | None = None
 
     @property
@@ -64,10 +71,12 @@ class Exported:
     """The value is exported as it is.
 
     For a JSON column ``paths`` gives parts of it a disposition of their own: dotted keys, ``*``
-    for any key or element, for example ``connections.*.secret``.
+    for any key or element, for example ``connections.*.secret``. ``as_json`` says that a column
+    of text holds JSON; it is then exported as JSON where it is that, else as the text.
     """
 
     paths: Mapping[str, Withheld | Masked] = field(default_factory=dict)
+    as_json: bool = False
 
 
 Disposition = Exported | Withheld | Masked
@@ -76,10 +85,31 @@ EXPORTED = Exported()
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A join on the way to the person: ``column`` here equals ``target`` of the next table."""
+    """A join on the way to the person: ``column`` here equals ``target`` of the next table.
+
+    ``also`` holds the further pairs of a key of several columns.
+    """
 
     column: str
     target: sa.Column[Any]
+    also: tuple[tuple[str, sa.Column[Any]], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns here, in the order of ``targets``."""
+        return (self.column, *(name for name, _ in self.also))
+
+    @property
+    def targets(self) -> tuple[sa.Column[Any], ...]:
+        """The columns of the next table."""
+        return (self.target, *(target for _, target in self.also))
+
+    @property
+    def table(self) -> sa.Table:
+        """The next table."""
+        found = self.target.table
+        assert isinstance(found, sa.Table)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +119,44 @@ class OwnerPath:
     column: str
     hops: tuple[Hop, ...] = ()
 
-    def condition(self, table: sa.Table, subject: ColumnElement[Any]) -> ColumnElement[bool]:
-        """The rows of ``table`` that this path gives to ``subject``.
+    def condition(self, table: sa.Table, key: Any) -> ColumnElement[bool]:
+        """The rows of ``table`` that this path gives to the person with that key.
 
         Joins become ``IN (SELECT …)``, so that no row comes twice however many ways lead to it.
         """
         if not self.hops:
-            return table.c[self.column] == subject
+            parameter = bound(table.c[self.column], key)
+            return sa.false() if parameter is None else table.c[self.column] == parameter
         hop, *rest = self.hops
-        next_table = hop.target.table
-        assert isinstance(next_table, sa.Table)
-        inner = OwnerPath(self.column, tuple(rest)).condition(next_table, subject)
-        return table.c[hop.column].in_(sa.select(hop.target).where(inner))
+        inner = OwnerPath(self.column, tuple(rest)).condition(hop.table, key)
+        here = [table.c[name] for name in hop.columns]
+        local = here[0] if len(here) == 1 else sa.tuple_(*here)
+        return local.in_(sa.select(*hop.targets).where(inner))
+
+    @property
+    def first_columns(self) -> tuple[str, ...]:
+        """The columns of the section's own table that the path begins with."""
+        return self.hops[0].columns if self.hops else (self.column,)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Soft-deleted rows that an export leaves out: what marks them, and why they may be.
+
+    ``column`` marks a row as deleted by a time, or by a truth or number that is not nought.
+    """
+
+    column: str
+    reason: str
+
+    def kept(self, table: sa.Table) -> ColumnElement[bool]:
+        """The condition that a row is not marked as deleted."""
+        mark = table.c[self.column]
+        if isinstance(mark.type, sa.Boolean):
+            return sa.or_(mark.is_(None), mark == sa.false())
+        if isinstance(mark.type, (sa.Integer, sa.Numeric)):
+            return sa.or_(mark.is_(None), mark == 0)
+        return mark.is_(None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +208,7 @@ class TableSection:
     ``single`` makes the JSON file one object instead of an array. ``database`` says where the
     table lives: ``source`` (the people's data) or ``control`` (the requests). ``order_by`` must
     be what an index gives, or the database sorts. Soft-deleted rows are in, unless
-    ``leave_out_deleted`` names the column that marks them; the reason then belongs in ``facts``.
+    ``leave_out_deleted`` says which column marks them, and why they may be left out.
     ``language`` names the column with the person's language tag, if this section has one: the
     readable page is written in it.
     """
@@ -165,7 +221,7 @@ class TableSection:
     single: bool = False
     database: Literal["source", "control"] = "source"
     order_by: tuple[str, ...] = ()
-    leave_out_deleted: str | None = None
+    leave_out_deleted: LeftOut | None = None
     wording: Wording = field(default_factory=Wording)
     language: str | None = None
 
@@ -178,10 +234,12 @@ class TableSection:
                 f"{where}: no disposition for {', '.join(missing)}; "
                 "declare each one exported, withheld or masked"
             )
-        named = {*self.order_by, *(path.hops[0].column for path in self.owner_paths if path.hops)}
-        named |= {path.column for path in self.owner_paths if not path.hops}
+        named = {*self.order_by, *(c for path in self.owner_paths for c in path.first_columns)}
         named |= {d.unless_own for d in self.columns.values() if isinstance(d, Masked)} - {None}  # type: ignore[arg-type]
-        named |= {name for name in (self.leave_out_deleted, self.language) if name}
+        if self.leave_out_deleted:
+            named.add(self.leave_out_deleted.column)
+        if self.language:
+            named.add(self.language)
         named |= {*self.wording.labels, *self.wording.units}
         if unknown := sorted((declared | named) - real):
             raise SectionError(f"{where}: the table has no column {', '.join(unknown)}")
@@ -202,11 +260,11 @@ class TableSection:
             if column.name in needed and isinstance(self.columns[column.name], Withheld)
         ]
 
-    def owned_by(self, subject: ColumnElement[Any]) -> ColumnElement[bool]:
-        """The condition that a row belongs to ``subject`` by any owner path."""
-        condition = sa.or_(*(path.condition(self.table, subject) for path in self.owner_paths))
+    def owned_by(self, key: Any) -> ColumnElement[bool]:
+        """The condition that a row belongs to the person with that key, by any owner path."""
+        condition = sa.or_(*(path.condition(self.table, key) for path in self.owner_paths))
         if self.leave_out_deleted:
-            condition &= self.table.c[self.leave_out_deleted].is_(None)
+            condition &= self.leave_out_deleted.kept(self.table)
         return condition
 
     def ordering(self) -> list[sa.Column[Any]]:
@@ -214,6 +272,16 @@ class TableSection:
         if self.order_by:
             return [self.table.c[name] for name in self.order_by]
         return list(self.table.primary_key.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A table, or columns of it, that no section needs to cover, and why. For ``dsar coverage``."""
+
+    table: str
+    reason: str
+    columns: tuple[str, ...] = ()  # none: all of it
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +310,10 @@ class FunctionSection:
 Section = TableSection | FunctionSection
 
 
-def left_out(section: TableSection) -> tuple[dict[str, Reason], dict[str, Reason]]:
+def left_out(section: TableSection) -> tuple[dict[str, str], dict[str, str]]:
     """What is withheld, and what is masked: by column, or by column and path, with its reason."""
-    withheld: dict[str, Reason] = {}
-    masked: dict[str, Reason] = {}
+    withheld: dict[str, str] = {}
+    masked: dict[str, str] = {}
     for name, disposition in section.columns.items():
         if isinstance(disposition, Withheld):
             withheld[name] = disposition.reason

@@ -49,8 +49,8 @@ class Snapshot:
         dialect = self.connection.dialect.name
         columns = [_read(column, dialect) for column in section.read_columns()]
         columns += section.extra_columns()
-        key: sa.BindParameter[Any] = sa.bindparam("subject", subject.user_id)
-        query = sa.select(*columns).where(section.owned_by(key)).order_by(*section.ordering())
+        owned = section.owned_by(subject.user_id)
+        query = sa.select(*columns).where(owned).order_by(*section.ordering())
         result = self.connection.execute(query.execution_options(yield_per=CHUNK_ROWS))
         # Read to its end it closes itself; abandoned, it goes with its connection.
         for chunk in result.partitions(CHUNK_ROWS):
@@ -59,8 +59,8 @@ class Snapshot:
 
     def count(self, section: TableSection, subject: Subject) -> int:
         """How many rows the section has of that person."""
-        key: sa.BindParameter[Any] = sa.bindparam("subject", subject.user_id)
-        query = sa.select(sa.func.count()).select_from(section.table).where(section.owned_by(key))
+        owned = section.owned_by(subject.user_id)
+        query = sa.select(sa.func.count()).select_from(section.table).where(owned)
         return int(self.connection.execute(query).scalar_one())
 
 

@@ -76,10 +76,11 @@ def _own_columns() -> list[sa.Column[Any]]:
 
 
 def _make_requests() -> None:
+    key_type = context.config.attributes["key_type"]
     op.create_table(
         "dsar_requests",
         sa.Column("id", BigKey, primary_key=True),
-        sa.Column("user_id", BigKey),
+        sa.Column("user_id", BigKey if key_type is None else key_type()),
         sa.Column("gdpr_reference_id", sa.String(255)),
         sa.Column("status", sa.String(20), nullable=False, server_default="pending"),
         sa.Column("requested_at", UtcDateTime(), server_default=sa.func.now()),

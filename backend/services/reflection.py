@@ -1,0 +1,159 @@
+"""The shape of tables that no model describes, read from the database itself.
+
+Only the tables that are named are read. What the database says of a column is taken as it is
+(``snapshot`` reads values so that they survive it), but for JSON that is kept in a column of text
+under a ``json_valid`` check, as MariaDB's JSON is and Django's on SQLite: that becomes JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.reflection import Inspector
+
+from backend.engines import named_errors
+
+# Of a table: its schema, or None for the connection's own, and its name.
+Name = tuple[str | None, str]
+
+_JSON_CHECK: Final = re.compile(r'json_valid\s*\(\s*[`"\[]?([^`"\])]+)[`"\]]?\s*\)', re.IGNORECASE)
+
+
+def shown(name: Name) -> str:
+    """A table's name as people write it."""
+    return name[1] if name[0] is None else f"{name[0]}.{name[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reflected:
+    """Tables of a database. ``elsewhere`` holds, of the columns that were asked for, those whose
+    foreign key ends in another table than the people's, with that table.
+    """
+
+    default_schema: str | None
+    tables: dict[Name, sa.Table] = field(default_factory=dict)
+    others: dict[str | None, list[str]] = field(default_factory=dict)
+    elsewhere: dict[tuple[Name, str], Name] = field(default_factory=dict)
+
+    def find(self, name: Name) -> sa.Table | None:
+        """The table, or None where the database has none of that name."""
+        return self.tables.get(plain_name(name, self.default_schema))
+
+    def hint(self, name: Name) -> str:
+        """What to say of a table that is not there."""
+        schema, table = plain_name(name, self.default_schema)
+        there = self.others.get(schema, [])
+        near = [each for each in there if each.lower() == table.lower()]
+        near = near or difflib.get_close_matches(table, there, n=1)
+        return f"; is {near[0]!r} meant?" if near else ""
+
+
+def plain_name(name: Name, default_schema: str | None) -> Name:
+    """A table's name with the connection's own schema left out."""
+    return (None, name[1]) if name[0] == default_schema else name
+
+
+@contextmanager
+def inspecting(engine: Engine) -> Iterator[Inspector]:
+    """An inspector of the source database. Types that SQLAlchemy does not know are no trouble."""
+    with (
+        named_errors(engine.url, "the source database"),
+        engine.connect() as connection,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", sa.exc.SAWarning)
+        yield sa.inspect(connection)
+
+
+def reflect(
+    engine: Engine, names: Iterable[Name], *, person: Name, ends: Iterable[tuple[Name, str]] = ()
+) -> Reflected:
+    """Read the tables (or views) of these names; what is not there is left out.
+
+    ``person`` is the people's table, ``ends`` the columns that are said to hold its key. Raises
+    ``DatabaseUnreachable`` or ``DatabaseBusy``.
+    """
+    with inspecting(engine) as inspector:
+        default = inspector.default_schema_name
+        found = Reflected(default)
+        by_schema: defaultdict[str | None, set[str]] = defaultdict(set)
+        for name in names:
+            schema, table = plain_name(name, default)
+            by_schema[schema].add(table)
+        for schema, wanted in by_schema.items():
+            there = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+            found.others[schema] = there
+            found.tables.update(_read(inspector, schema, sorted(wanted.intersection(there))))
+        goal = plain_name(person, default)
+        for end, column in ends:
+            start = plain_name(end, default)
+            if start in found.tables:
+                last = _follow(inspector, start, column, goal)
+                if last != start:
+                    found.elsewhere[start, column] = last
+    return found
+
+
+def _read(
+    inspector: Inspector, schema: str | None, names: list[str]
+) -> Iterator[tuple[Name, sa.Table]]:
+    if not names:
+        return
+    metadata = sa.MetaData()
+    metadata.reflect(inspector.bind, schema, views=True, only=names, resolve_fks=False)
+    for table in metadata.tables.values():
+        mark_json(table, json_columns(inspector, schema, table.name))
+        yield (schema, table.name), table
+
+
+def json_columns(inspector: Inspector, schema: str | None, table: str) -> set[str]:
+    """The columns of text that the database checks to be JSON."""
+    if inspector.dialect.name == "postgresql":
+        return set()
+    try:
+        checks = inspector.get_check_constraints(table, schema)
+    except sa.exc.NoSuchTableError:  # a view
+        return set()
+    return {name for check in checks for name in _JSON_CHECK.findall(check["sqltext"])}
+
+
+def mark_json(table: sa.Table, columns: set[str]) -> None:
+    """Give these columns the type JSON."""
+    for column in table.columns:
+        if column.name in columns:
+            column.type = sa.JSON()
+
+
+def _follow(inspector: Inspector, start: Name, column: str, goal: Name) -> Name:
+    """Where foreign keys lead from a column: to ``goal``, or to the last table on the way.
+
+    The start itself where there is no foreign key to say it, or where the goal is reached.
+    """
+    at, seen = (start, column), set[tuple[Name, str]]()
+    while at not in seen:
+        seen.add(at)
+        target = _target(inspector, *at)
+        if target is None:
+            return at[0]
+        if target[0] == goal or at[0] == goal:
+            return start
+        at = target
+    return at[0]
+
+
+def _target(inspector: Inspector, table: Name, column: str) -> tuple[Name, str] | None:
+    for key in inspector.get_foreign_keys(table[1], table[0]):
+        if key["constrained_columns"] == [column]:
+            schema: Any = key["referred_schema"]
+            name = plain_name((schema, key["referred_table"]), inspector.default_schema_name)
+            return name, next(iter(key["referred_columns"]), "")
+    return None

@@ -1,0 +1,162 @@
+"""A person's key, wherever it is written: whole number, UUID or text.
+
+The request's row, the command line and the people's database may each write the same key their
+own way: a UUID is text in SQLite, sixteen octets in some MariaDB schemas, 32 digits without dashes
+in Django's, and a type of its own in PostgreSQL. ``canonical`` reads any of them as the type that
+the people's table has; ``bound`` writes it as one column holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.sql.elements import ColumnElement
+
+from backend.models.types import BigKey
+
+_INT64: Final = range(-(2**63), 2**63)
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
+_UUID_OCTETS: Final = 16
+_UUID_DIGITS: Final = 32
+_UUID_CHARACTERS: Final = 36
+_LENGTH: Final = 255
+
+
+class KeyKind(StrEnum):
+    """How a column holds keys."""
+
+    WHOLE = "a whole number"
+    UUID = "a UUID"
+    OCTETS = "a UUID in sixteen octets"
+    TEXT = "a text"
+    ANY = "a value"
+
+
+def kind_of(column: sa.Column[Any]) -> KeyKind:
+    """How this column holds keys, by its type."""
+    kind = column.type
+    if isinstance(kind, sa.Integer):
+        return KeyKind.WHOLE
+    if isinstance(kind, sa.Uuid):
+        return KeyKind.UUID
+    if isinstance(kind, sa.types._Binary) and kind.length == _UUID_OCTETS:
+        return KeyKind.OCTETS
+    if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
+        return KeyKind.TEXT
+    return KeyKind.ANY
+
+
+def canonical(column: sa.Column[Any], value: Any) -> Any:
+    """A key as an int, a UUID or a text: what the column's type says.
+
+    Raises ``ValueError``, without the value, when no key of this column can be written so.
+    """
+    kind = kind_of(column)
+    if kind is KeyKind.WHOLE:
+        return _whole(value)
+    if kind in (KeyKind.UUID, KeyKind.OCTETS):
+        return _uuid(value)
+    if kind is KeyKind.TEXT:
+        return _text(column, value)
+    is_number = isinstance(value, str) and _WHOLE.fullmatch(value)
+    return int(value) if is_number else value
+
+
+def bound(column: sa.Column[Any], key: Any) -> ColumnElement[Any] | None:
+    """The key as a parameter to compare this column with; None when no row can have it."""
+    try:
+        value = canonical(column, key)
+    except ValueError:
+        return None
+    kind = kind_of(column)
+    if kind is KeyKind.OCTETS:
+        value = value.bytes
+    elif isinstance(column.type, sa.Uuid) and not column.type.as_uuid:
+        value = str(value)
+    if kind is KeyKind.ANY:
+        # The database itself shall say what the text means, not a cast to some other type.
+        return sa.bindparam(None, str(value) if isinstance(value, UUID) else value, _AsGiven())
+    return sa.bindparam(None, value, column.type)
+
+
+def same_key(left: Any, right: Any) -> bool:
+    """Whether two ways of writing keys write the same one. None is nobody's key."""
+    if left is None or right is None:
+        return False
+    return bool(left == right) or _plain(left) == _plain(right)
+
+
+def type_like(key: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    """A type that holds this column's keys in any database.
+
+    Two keys that differ by capitals are two people's, which MariaDB must be told.
+    """
+    kind = kind_of(key)
+    if kind is KeyKind.WHOLE:
+        return BigKey
+    length = _UUID_CHARACTERS
+    if kind in (KeyKind.TEXT, KeyKind.ANY):
+        length = max(getattr(key.type, "length", None) or _LENGTH, _UUID_CHARACTERS)
+    text = mysql.VARCHAR(min(length, _LENGTH), charset="utf8mb4", collation="utf8mb4_bin")
+    general: sa.types.TypeEngine[Any] = sa.String(length).with_variant(text, "mysql", "mariadb")
+    if kind in (KeyKind.UUID, KeyKind.OCTETS):
+        return general.with_variant(postgresql.UUID(), "postgresql")
+    return general
+
+
+class _AsGiven(sa.types.TypeDecorator[Any]):
+    """A parameter without a type: neither converted here nor cast in the statement."""
+
+    impl = sa.types.NullType
+    cache_ok = True
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        number = int(value)
+    else:
+        raise ValueError("not a whole number")
+    if number not in _INT64:
+        raise ValueError("past 64 bits")
+    return number
+
+
+def _uuid(value: Any) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return UUID(bytes=bytes(value))
+    if isinstance(value, str):
+        return UUID(value.strip())
+    raise ValueError("not a UUID")
+
+
+def _text(column: sa.Column[Any], value: Any) -> str:
+    length = getattr(column.type, "length", None)
+    if isinstance(value, UUID):
+        return value.hex if length == _UUID_DIGITS else str(value)
+    text = str(value)
+    if length == _UUID_DIGITS and len(text) > _UUID_DIGITS:
+        # Django's UUIDField, where the database has no such type.
+        return _uuid(text).hex
+    return text
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        octets = bytes(value)
+        return str(UUID(bytes=octets)) if len(octets) == _UUID_OCTETS else octets.hex()
+    text = str(value)
+    if len(text) in (_UUID_DIGITS, _UUID_CHARACTERS):
+        try:
+            return str(UUID(text))
+        except ValueError:
+            return text
+    return text
