@@ -239,6 +239,11 @@ def is_busy(error: DBAPIError) -> bool:
     return sqlstate(error) in _BUSY_SQLSTATES or errno(error) in _BUSY_ERRNOS
 
 
+def is_refused(error: DBAPIError) -> bool:
+    """Whether the role has no right to do this."""
+    return sqlstate(error) == "42501" or errno(error) in (1142, 1143)
+
+
 def is_timeout(error: DBAPIError) -> bool:
     """Whether the server ended the statement because its time was over."""
     original = error.orig

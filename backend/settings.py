@@ -94,6 +94,12 @@ def _absolute_sqlite(url: URL) -> URL:
     return url.set(database=str(Path(name).absolute()))
 
 
+def _place(url_text: str) -> tuple[str, str | None, int | None, str | None]:
+    """Which database a URL names, whoever logs in there."""
+    url = make_url(url_text)
+    return url.drivername, url.host, url.port, url.database
+
+
 class Settings(BaseSettings):
     """The settings of one process. Make it with ``load_settings``."""
 
@@ -189,6 +195,13 @@ class Settings(BaseSettings):
     def source_is_control(self) -> bool:
         """Whether the people's data and the requests live behind the same URL."""
         return self.source_database_url in (None, self.database_url)
+
+    @property
+    def source_may_lag(self) -> bool:
+        """Whether the people's data is read from another database than the requests': a replica,
+        perhaps. Another role in the same database is none.
+        """
+        return _place(self.source_url) != _place(self.database_url)
 
     @property
     def source_url(self) -> str:

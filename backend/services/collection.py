@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import named_errors
+from backend.engines import is_refused, named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import SectionStream
@@ -180,7 +180,7 @@ def _prove_subject(collection: Collection, snapshot: Snapshot, subject: Subject)
     if _exists(snapshot.connection, collection.account, subject):
         return
     runtime = collection.runtime
-    if not runtime.settings.source_is_control and _in_primary(collection, subject):
+    if runtime.settings.source_may_lag and _may_be_in_primary(collection, subject):
         raise SubjectNotInReplica("the user is not in the replica yet; it will be tried again")
     raise SubjectNotFound("the request's user does not exist (any more); cancel the request")
 
@@ -191,18 +191,20 @@ def _exists(connection: Connection, account: TableSection, subject: Subject) -> 
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _in_primary(collection: Collection, subject: Subject) -> bool:
-    """Whether the control database, where it is the replica's primary, has the person."""
+def _may_be_in_primary(collection: Collection, subject: Subject) -> bool:
+    """Whether the control database, where it is the replica's primary, has the person; or does not
+    tell this role, which is no reason to believe that the person is gone.
+    """
     engine = collection.runtime.control
     with named_errors(engine.url), engine.connect() as bare:
         connection = bare.execution_options(isolation_level="AUTOCOMMIT")
-        if not _has(connection, collection.account.table):
-            return False
         try:
+            if not _has(connection, collection.account.table):
+                return False
             return _exists(connection, collection.account, subject)
-        except DBAPIError:
-            # A table of that name but of another shape: not this application's primary.
-            return False
+        except DBAPIError as error:
+            # Or a table of that name but of another shape: not this application's primary.
+            return is_refused(error)
 
 
 def _has(connection: Connection, table: sa.Table) -> bool:

@@ -11,11 +11,18 @@ dsar-scheduler) program=/opt/dsar/venv/bin/dsar-scheduler ;;
 *) program=/opt/dsar/venv/bin/dsar ;;
 esac
 
+# Each file is a setting. What stands in owner/ is for `dsar migrate`, and is left out otherwise.
+credentials=/etc/dsar/credentials
+[ "${1-}" = migrate ] && owner="$credentials/owner" || owner=
 set -- -- "$program" "$@"
-credential=/etc/dsar/credentials/DSAR_DATABASE_URL
-if [ -e "$credential" ]; then
-    set -- --property="LoadCredential=DSAR_DATABASE_URL:$credential" "$@"
-fi
+for file in "$credentials"/DSAR_* ${owner:+"$owner"/DSAR_*}; do
+    name=${file##*/}
+    [ -f "$file" ] || continue
+    if [ -n "$owner" ] && [ "${file%/*}" != "$owner" ] && [ -f "$owner/$name" ]; then
+        continue
+    fi
+    set -- --property="LoadCredential=$name:$file" "$@"
+done
 # The description, which is the command line otherwise, goes to the journal: a reference or a user's
 # id has no place there. With both --pty and --pipe systemd-run takes what fits the terminal.
 exec systemd-run --quiet --collect --wait --pty --pipe \

@@ -1,0 +1,147 @@
+"""The scripts of deploy/database: three roles with what they need and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from backend.services.dsar_exporter import persist_dsar_export
+from backend.settings import CHECKOUT_ROOT
+from tests.factories import Person
+from tests.harness import Done, World, members
+from tests.servers import Server, a_server
+from tests.worlds import POSTGRESQL, SERVERS, fresh_database
+
+SCRIPTS: Final = CHECKOUT_ROOT / "deploy" / "database"
+OURS: Final = ("dsar_requests", "dsar_attempts", "dsar_sweeps")
+PEOPLES: Final = ("users", "workflows", "workflow_runs", "api_tokens", "audit_logs")
+
+
+@dataclass
+class Roles:
+    """One database that belongs to an application, and our three roles in it."""
+
+    server: Server
+    admin: World
+
+    def url(self, role: str) -> str:
+        url = make_url(self.admin.database_url).set(username=role, password="secret")
+        return url.render_as_string(hide_password=False)
+
+    def script(self) -> None:
+        """Run the database's script as its client would."""
+        engine = self.admin.engine
+        text = (SCRIPTS / f"{engine.dialect.name}-roles.sql").read_text()
+        with engine.begin() as connection:
+            cursor = connection.connection.cursor()
+            if engine.dialect.name == POSTGRESQL:
+                cursor.execute(text)
+                return
+            lines = [line for line in text.splitlines() if not line.startswith("--")]
+            for statement in "\n".join(lines).split(";\n"):
+                if statement.strip():
+                    cursor.execute(statement)
+
+    def let_in(self) -> None:
+        with self.admin.begin() as connection:
+            for role in ("dsar_owner", "dsar", "dsar_reader"):
+                connection.exec_driver_sql(
+                    f"ALTER ROLE {role} PASSWORD 'secret'"
+                    if self.admin.engine.dialect.name == POSTGRESQL
+                    else f"ALTER USER {role} IDENTIFIED BY 'secret' ACCOUNT UNLOCK"
+                )
+
+    def world(self, role: str = "dsar") -> World:
+        reader = {"DSAR_SOURCE_DATABASE_URL": self.url("dsar_reader")}
+        return World(self.url(role), self.admin.root, reader)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def roles(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Roles]:
+    """Migrated by the owner beside the application's tables. Roles are the whole server's."""
+    with a_server(request.param) as server, fresh_database(server.url) as url:
+        made = Roles(server, World(url, tmp_path_factory.mktemp("roles")).migrate())
+        with made.admin.begin() as connection:
+            for name in (*OURS, "dsar_schema_version"):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+        made.admin.people(Person(7, runs=3), Person(8))
+        made.script()
+        made.let_in()
+        migrated = made.world("dsar_owner").dsar("migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        made.script()
+        yield made
+        made.admin.close()
+
+
+def ok(done: Done) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    return done.json
+
+
+def test_roles_suffice_for_every_command_and_a_sweep(roles: Roles) -> None:
+    world = roles.world()
+    assert ok(world.dsar("request", "--user-id", "7", "--reference", "R-7"))["status"] == "pending"
+    assert ok(world.dsar("preview", "--user-id", "7"))["sections"]["workflow_runs"] == 3
+
+    assert ok(world.sweep())["completed"] == 1
+
+    assert len(members(world.public("R-7"))["workflow_runs.json"]) == 3
+    assert ok(world.dsar("list"))["counts"] == {"completed": 1}
+    assert ok(world.dsar("export", "R-7"))["ok"]
+    assert len(ok(world.dsar("show", "R-7"))["attempts"]) == 2
+    assert ok(world.dsar("verify"))["counts"] == {"good": 1}
+    roles.admin.request(4711, "R-GONE")
+    gone = world.sweep()
+    assert (gone.returncode, gone.json["failed"]) == (1, 1)
+    assert ok(world.dsar("retry", "R-GONE"))["status"] == "pending"
+    assert ok(world.dsar("cancel", "R-GONE"))["status"] == "cancelled"
+    assert ok(world.dsar("prune", retention_days=1))["ok"]
+    roles.admin.check_invariants()
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        *(("dsar_reader", f"DELETE FROM {name}") for name in (*PEOPLES, *OURS)),
+        ("dsar_reader", "UPDATE users SET name = 'x'"),
+        ("dsar_reader", "CREATE TABLE mine (id INTEGER)"),
+        *(("dsar", f"SELECT * FROM {name}") for name in PEOPLES),
+        *(("dsar", f"DELETE FROM {name}") for name in PEOPLES),
+        ("dsar", "UPDATE dsar_schema_version SET version_num = 'x'"),
+        ("dsar", "DROP TABLE dsar_requests"),
+        ("dsar", "CREATE TABLE mine (id INTEGER)"),
+        ("dsar_owner", "SELECT * FROM users"),
+        ("dsar_owner", "DROP TABLE users"),
+    ],
+)
+def test_roles_anything_else_is_refused(roles: Roles, role: str, statement: str) -> None:
+    engine = sa.create_engine(roles.url(role), poolclass=NullPool)
+
+    with (
+        pytest.raises(DBAPIError, match=r"denied|permission|owner|read-only"),
+        engine.begin() as connection,
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def test_replica_whose_primary_tells_nothing_is_asked_again(roles: Roles, tmp_path: Path) -> None:
+    """Without a right to the primary's people, nobody is believed to be gone."""
+    with fresh_database(roles.server.url) as url:
+        replica = World(url, tmp_path).migrate()
+        roles.admin.request(8, "R-8")
+        with roles.world().services(source_database_url=url):
+            result = persist_dsar_export("R-8")
+        replica.close()
+
+    assert (result["error_code"], result["outcome"]) == ("subject_not_in_replica", "retried")
