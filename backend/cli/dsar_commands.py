@@ -17,6 +17,7 @@ import click
 
 from backend.cli.console import ErrorLine, as_json, print_json, print_table, show, version
 from backend.cli.context import application, operator, services
+from backend.cli.page_commands import schema
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
@@ -339,6 +340,9 @@ def _instant(text: str | None) -> datetime | None:
             param_hint="--received-at",
         ) from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+
+
+dsar.add_command(schema)
 
 
 def main() -> None:
