@@ -132,6 +132,7 @@ class Settings(BaseSettings):
     controller_contact: str | None = None
     dpo_contact: str | None = None
     complaint_authority: str | None = None
+    page: bool = True
     page_language: Literal["en", "de"] = "en"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"

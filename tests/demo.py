@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -58,7 +59,9 @@ def main() -> int:
     if done.returncode:
         return done.returncode
     _show_results(settings.database_url)
-    _show_inside(settings.export_root / "levqor-dsar-GDPR-TEST-123.zip")
+    page = _unpack(settings.export_root / "levqor-dsar-GDPR-TEST-123.zip")
+    console.print("\nWhat the person gets to read, to be opened in a browser:")
+    console.print(f"  {page.relative_to(CHECKOUT_ROOT)}", highlight=False, soft_wrap=True)
     console.print(
         "\nExport one again:\n"
         "  .venv/bin/python -m backend.cli.dsar_commands export GDPR-TEST-123\n"
@@ -112,16 +115,24 @@ def _show_results(database_url: str) -> None:
     console.print(shown)
 
 
-def _show_inside(path: Path) -> None:
+def _unpack(path: Path) -> Path:
+    """Show what is in an archive, unpack it, and return the page to begin with."""
+    folder = CHECKOUT_ROOT / "instance" / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
     shown = Table(title=f"inside {path.name}", title_justify="left", title_style="bold")
     for heading in ("member", "bytes", "rows"):
         shown.add_column(heading)
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            value = json.loads(archive.read(member))
-            rows = len(value) if isinstance(value, list) else 1
-            shown.add_row(member.filename, f"{member.file_size:,}", f"{rows:,}")
+            rows = ""
+            if member.filename.endswith(".json") and "/schemas/" not in member.filename:
+                value = json.loads(archive.read(member))
+                rows = f"{len(value) if isinstance(value, list) else 1:,}"
+            shown.add_row(member.filename, f"{member.file_size:,}", rows)
+        archive.extractall(folder)
     console.print(shown)
+    (page,) = folder.glob("*/index.html")
+    return page
 
 
 if __name__ == "__main__":

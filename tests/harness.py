@@ -257,16 +257,22 @@ def finish(process: subprocess.Popen[str], timeout: float = DEADLINE_SECONDS) ->
     return Done(process.returncode, stdout, stderr)
 
 
-def members(path: Path) -> Mapping[str, Any]:
-    """A ZIP's files by their names without the root folder, parsed as strict JSON."""
+def unpacked(path: Path) -> Mapping[str, bytes]:
+    """A ZIP's files by their names without the root folder."""
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         roots = {name.split("/", 1)[0] for name in archive.namelist()}
         assert len(roots) == 1, roots
-        return {
-            name.split("/", 1)[1]: json.loads(archive.read(name), parse_constant=_refuse)
-            for name in archive.namelist()
-        }
+        return {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
+
+
+def members(path: Path) -> Mapping[str, Any]:
+    """The data in a ZIP: its JSON files by name, parsed strictly; without their schemas."""
+    return {
+        name: json.loads(content, parse_constant=_refuse)
+        for name, content in unpacked(path).items()
+        if name.endswith(".json") and not name.startswith("schemas/")
+    }
 
 
 def _refuse(constant: str) -> Any:

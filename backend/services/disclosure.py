@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from backend.services.page.catalogue import catalogue
+from backend.services.sections import is_stated
 from backend.settings import PREFIX, Settings
 
 # GDPR Art. 15(1)(c), (e) and (f), and the articles that the rights stand in.
@@ -23,9 +24,7 @@ _WANTED: Final = ("controller_name", "controller_contact", "complaint_authority"
 def missing_settings(settings: Settings) -> list[str]:
     """The settings that Art. 15 wants and nobody made yet: empty, or beginning with ``TODO``."""
     return [
-        PREFIX + name.upper()
-        for name in _WANTED
-        if not (text := (getattr(settings, name) or "").strip()) or text.upper().startswith("TODO")
+        PREFIX + name.upper() for name in _WANTED if not is_stated(getattr(settings, name) or "")
     ]
 
 

@@ -45,6 +45,7 @@ from backend.services.collection import open_collection
 from backend.services.control import Controller
 from backend.services.disclosure import controller_facts, rights
 from backend.services.dsar_collectors import collection
+from backend.services.enclosures import Enclosures
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.request_rows import Claim
@@ -391,16 +392,19 @@ def _write(
         "controller": controller_facts(runtime.settings),
         "rights": rights(runtime.settings.page_language),
     }
-    with open_collection(collection(runtime), subject, checkpoint) as (snapshot, streams):
+    found, settings = collection(runtime), runtime.settings
+    enclosures = Enclosures(found.sections, page=settings.page, language=settings.page_language)
+    with open_collection(found, subject, checkpoint) as (snapshot, streams):
         meta["snapshot_at"] = snapshot.taken_at.isoformat()
         packed = write_archive(
             target,
-            streams,
+            enclosures.watch(streams),
             root=root_folder(subject.reference_id or _as_name(subject.user_id), generated_at),
             meta=meta,
             generated_at=generated_at,
             checkpoint=checkpoint,
             progress=watch.progress,
+            closing=enclosures.closing,
         )
     return meta, packed
 

@@ -188,17 +188,15 @@ FACT_NAMES: Final = tuple(fact.name for fact in fields(Facts))
 
 
 def missing_facts(facts: Facts) -> list[str]:
-    """The names of the facts that nobody stated yet: empty, or beginning with ``TODO``.
-
-    A fact in several languages is missing when it is in any of them.
-    """
-    return [name for name in FACT_NAMES if _is_missing(getattr(facts, name))]
+    """The names of the facts that nobody stated yet. One in several languages must be in each."""
+    return [name for name in FACT_NAMES if not is_stated(getattr(facts, name))]
 
 
-def _is_missing(text: Text) -> bool:
-    texts = [text] if isinstance(text, str) else list(text.values())
-    stripped = [each.strip() for each in texts]
-    return not stripped or any(not each or each.upper().startswith("TODO") for each in stripped)
+def is_stated(text: Text) -> bool:
+    """Whether somebody stated it: not empty, and not beginning with ``TODO``."""
+    if isinstance(text, str):
+        return bool(text.strip()) and not text.strip().upper().startswith("TODO")
+    return bool(text) and all(map(is_stated, text.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

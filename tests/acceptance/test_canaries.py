@@ -18,7 +18,7 @@ from backend.services.dsar_collectors import SECTIONS
 from backend.services.sections import Exported, Masked, TableSection, Withheld
 from tests.acceptance.test_faults import BEFORE_THE_RECORD, Broken
 from tests.factories import insert_all, table
-from tests.harness import Done, World, members
+from tests.harness import Done, World, members, unpacked
 
 REFERENCE = "CANARY-REF-4f1c"
 # Numbers that stand out, where a column takes no text.
@@ -103,6 +103,10 @@ def test_archive_holds_each_exported_token_once_and_no_other(canaries: World) ->
         assert each not in text, each
     assert "canary-bob" not in text
     assert str(BOB) not in text
+    page = unpacked(canaries.public(REFERENCE))["index.html"].decode()
+    assert {each for each in shown if each not in page} == set()
+    for other in (*hidden, "canary-bob", str(BOB)):
+        assert other not in page, other
 
 
 def everything_outside(world: World, done: Done) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from jsonschema import Draft202012Validator
 
 from backend.app import db
 from backend.errors import RequestNotFound, SubjectNotFound, UsageError, WrongSubject
@@ -19,7 +20,7 @@ from backend.models import DSARRequest, User
 from backend.services.dsar_collectors import collect_all_user_data
 from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
 from tests.factories import Person, table
-from tests.harness import World, members
+from tests.harness import World, members, unpacked
 
 SECTIONS = ["account", "workflows", "workflow_runs", "api_tokens", "audit_logs", "dsar_request"]
 
@@ -260,7 +261,7 @@ def test_build_touches_no_row_and_no_file(ada: World) -> None:
 
     assert meta["zip_bytes"] == len(content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert len(archive.namelist()) == 7
+        assert len(archive.namelist()) == 7 + 7 + 1  # files, their schemas, the page
         assert archive.namelist()[0].startswith("levqor-dsar-R-7-")
     assert ada.row("R-7") == before
     assert not ada.exports.exists()
@@ -309,6 +310,35 @@ def test_persist_person_without_data_states_what_was_searched(ada: World) -> Non
     files = members(ada.public("EMPTY"))
     assert files["workflow_runs.json"] == []
     assert files["meta.json"]["section_details"]["workflow_runs"]["rows"] == 0
+
+
+def test_persist_files_meet_the_schemas_beside_them(ada: World) -> None:
+    export(ada, "R-7")
+    found = unpacked(ada.public("R-7"))
+    names = [*SECTIONS, "meta"]
+    assert {name for name in found if "/" in name} == {f"schemas/{n}.schema.json" for n in names}
+    for name in names:
+        validator = Draft202012Validator(json.loads(found[f"schemas/{name}.schema.json"]))
+        validator.validate(json.loads(found[f"{name}.json"]))
+
+
+def test_persist_page_is_in_the_persons_language_with_every_row(ada: World) -> None:
+    ada.people(Person(13))  # Jörg, de-DE
+    ada.request(13, "DE")
+    for reference, person, language, runs in (("R-7", 7, "en", 25), ("DE", 13, "de", 10)):
+        export(ada, reference)
+        page = unpacked(ada.public(reference))["index.html"].decode()
+        assert f'<html lang="{language}"' in page
+        assert f"person-{person}@example.org" in page
+        assert page.count(".pdf") == runs
+        assert "never" not in page.lower(), "a credential"
+
+
+def test_persist_page_left_out_by_setting(ada: World) -> None:
+    with ada.services(page=False):
+        content, _ = build_dsar_zip_bytes(7, "R-7")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert not any(name.endswith(".html") for name in archive.namelist())
 
 
 def test_persist_row_that_reuses_a_number_never_meets_the_old_file(ada: World) -> None:

@@ -1,0 +1,62 @@
+"""What an archive holds beside the data: the page that a person reads, and the JSON Schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from backend.services.archive import SCHEMA_VERSION, FileStream, SectionStream
+from backend.services.json_schemas import META, printed_meta_schema, printed_schema
+from backend.services.page.catalogue import spoken
+from backend.services.page.preview import Preview
+from backend.services.sections import Section, TableSection
+
+PAGE: Final = "index.html"
+
+
+class Enclosures:
+    """The enclosures of one archive, made of its sections as they go by.
+
+    ``page`` says whether there is to be one; ``language`` is its language where the person's own
+    is not known or has no catalogue.
+    """
+
+    def __init__(self, sections: Sequence[Section], *, page: bool, language: str) -> None:
+        self._sections = sections
+        self._page = page
+        self._language = language
+        self._previews: dict[str, Preview] = {}
+
+    def watch(
+        self, streams: Iterable[SectionStream | FileStream]
+    ) -> Iterator[SectionStream | FileStream]:
+        """The same streams; the first rows of each section are kept for the page."""
+        for stream in streams:
+            if self._page and isinstance(stream, SectionStream):
+                preview = self._previews[stream.name] = Preview()
+                yield replace(stream, rows=preview.watching(stream.rows))
+            else:
+                yield stream
+
+    def closing(self, meta: Mapping[str, Any]) -> Iterator[FileStream]:
+        """The members that follow ``meta.json``, which ``meta`` is, complete."""
+        for section in self._sections:
+            text = printed_schema(section, SCHEMA_VERSION)
+            yield FileStream(f"schemas/{section.name}.schema.json", (text,))
+        text = printed_meta_schema(SCHEMA_VERSION)
+        yield FileStream(f"schemas/{META}.schema.json", (text,))
+        if self._page:
+            # Its template engine is only needed, and read from disk, here.
+            from backend.services.page.document import render_page
+
+            page = render_page(self._sections, self._previews, meta, self._persons_language())
+            yield FileStream(PAGE, (page,))
+
+    def _persons_language(self) -> str:
+        """The person's own language, by the section that has a column for it."""
+        for section in self._sections:
+            if isinstance(section, TableSection) and section.language:
+                for row in self._previews.get(section.name, Preview()).rows[:1]:
+                    return spoken(str(row.get(section.language) or ""), self._language)
+        return self._language

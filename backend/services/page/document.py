@@ -1,0 +1,140 @@
+"""``index.html``: the archive's contents for the person whose data it is.
+
+Calls nobody, runs nothing: no script, no link out, a Content-Security-Policy that would refuse
+them. Every text is escaped by the template (autoescape) or by ``ValueWriter``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from backend.services.disclosure import RIGHTS
+from backend.services.page.catalogue import Catalogue, catalogue
+from backend.services.page.phrases import Phrases
+from backend.services.page.preview import Preview
+from backend.services.page.section_words import section_words
+from backend.services.page.templates import FOLDER, template
+from backend.services.page.values import Kind, ValueWriter, clean
+from backend.services.sections import Section
+
+
+@cache
+def _style() -> tuple[Markup, str]:
+    """The style, and its hash for the policy."""
+    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return Markup(style), f"sha256-{digest}"  # noqa: S704  our own file
+
+
+@cache
+def _phrases(language: str) -> Phrases:
+    return Phrases(catalogue(language))
+
+
+def render_page(
+    sections: Sequence[Section],
+    previews: Mapping[str, Preview],
+    meta: Mapping[str, Any],
+    language: str,
+) -> bytes:
+    """The page as UTF-8. ``meta`` is the archive's completed one; ``language`` has a catalogue."""
+    words, phrases = catalogue(language), _phrases(language)
+    style, style_hash = _style()
+    writer = ValueWriter(words)
+    details = meta["section_details"]
+    text = template("index.html.j2").render(
+        t=phrases,
+        language=language,
+        style=style,
+        style_hash=style_hash,
+        sections=[
+            _SectionView(section, previews.get(section.name, Preview()), details, words, phrases)
+            for section in sections
+            if section.name in details
+        ],
+        files=[
+            {"path": clean(path), "href": quote(clean(path)), "size": writer.size(facts["bytes"])}
+            for path, facts in meta.get("files", {}).items()
+        ],
+        controller=meta["controller"],
+        rights=[name for name in RIGHTS if name != "complaint"],
+        reference=clean(str(meta["reference_id"] or "")),
+        made_at=_time(writer, meta["generated_at"]),
+        read_at=_time(writer, meta["snapshot_at"]),
+    )
+    return text.encode("utf-8", "replace")
+
+
+def _time(writer: ValueWriter, text: str) -> Markup:
+    shown = writer.instant(datetime.fromisoformat(text))
+    return Markup('<time datetime="{}">{}</time>').format(text, shown)
+
+
+class _SectionView:
+    """One section of one person's, as the template shows it."""
+
+    def __init__(
+        self,
+        section: Section,
+        preview: Preview,
+        details: Mapping[str, Mapping[str, Any]],
+        words: Catalogue,
+        phrases: Phrases,
+    ) -> None:
+        self.words = section_words(section, words, phrases)
+        self._rows = preview.rows
+        self._writer = ValueWriter(words, self.words.notes)
+        self.single = section.single
+        self.count: int = details[section.name]["rows"]
+        self.counted = phrases.count("section.rows", self.count)
+        self.size = self._writer.size(details[section.name]["bytes"])
+        self.too_large = preview.too_large and not preview.rows
+        self.shown = len(preview.rows)
+        fields = dict.fromkeys(name for row in preview.rows for name in row)
+        self._columns = [(name, *self.words.column(name)) for name in fields]
+        self.labels = [label for _, label, _ in self._columns]
+        self.body = self._single() if section.single else self._table()
+        self.cut = self._writer.cut
+
+    # Rows are written here and not by the template, which takes several times as long. Labels come
+    # escaped, and so do values.
+
+    def _single(self) -> Markup:
+        """The one row's names and values."""
+        write = self._writer.html
+        lines = [
+            f"<div><dt>{label}</dt><dd>{write(row[name], kind)}</dd></div>"
+            for row in self._rows
+            for name, label, kind in self._columns
+        ]
+        return Markup("\n".join(lines))  # noqa: S704  of escaped parts alone
+
+    def _table(self) -> Markup:
+        """The rows of the table's body.
+
+        The roles are the elements' own. They are said because a narrow screen shows the rows as
+        cards, and some browsers forget a table that is not displayed as one.
+        """
+        cells: list[tuple[str, Kind, str, str]] = []
+        for name, label, kind in self._columns:
+            # The first column names the row, for whoever has it read aloud.
+            tag, role = ("td", "cell") if cells else ('th scope="row"', "rowheader")
+            start = f'<{tag} role="{role}" data-label="{label}">'
+            cells.append((name, kind, start, f"</{tag[:2]}>"))
+        write = self._writer.html
+        lines: list[str] = []
+        for row in self._rows:
+            lines.append('<tr role="row">')
+            lines += [
+                f"{start}{write(row.get(name), kind)}{end}" for name, kind, start, end in cells
+            ]
+            lines.append("</tr>")
+        return Markup("\n".join(lines))  # noqa: S704  of escaped parts alone

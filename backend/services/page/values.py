@@ -1,0 +1,187 @@
+"""JSON values as a person reads them, in one language.
+
+Whatever goes in is somebody's text: what ``html`` returns is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from html import escape
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from backend.services.page.catalogue import Catalogue
+
+# Of a longer text the page shows the beginning; the file has all of it.
+MAX_CHARACTERS: Final = 1000
+# Deeper than this nobody reads a table's cell.
+_MAX_DEPTH: Final = 8
+_MAX_LINES: Final = 200
+_CUT: Final = "…"
+_NOTHING: Final = "–"
+
+# What has no place in HTML, or would act on a terminal: controls, lone surrogates, non-characters.
+_ODD: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+class Kind(Enum):
+    """How a column's values are written."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    MOMENT = "moment"
+    KEY = "key"
+
+
+def kind_of(column: sa.Column[Any] | None) -> Kind:
+    """How to write a column's values. A number that only names something is not grouped."""
+    if column is None:
+        return Kind.TEXT
+    kind: Any = column.type
+    while isinstance(kind, sa.types.TypeDecorator):
+        kind = kind.impl_instance
+    if isinstance(kind, (sa.Date, sa.DateTime, sa.Time)):
+        return Kind.MOMENT
+    if isinstance(kind, sa.Integer):
+        names = column.primary_key or column.foreign_keys or column.name.endswith("id")
+        return Kind.KEY if names else Kind.NUMBER
+    return Kind.NUMBER if isinstance(kind, sa.Numeric) else Kind.TEXT
+
+
+def clean(text: str) -> str:
+    """The text without characters that a page cannot hold; signs that stand for them instead."""
+    return _ODD.sub(_picture, text) if _ODD.search(text) else text
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 32:
+        return chr(0x2400 + code)  # Unicode's pictures of the control characters
+    return "\u2421" if code == 127 else "\ufffd"
+
+
+class ValueWriter:
+    """Writes values in one language. ``cut`` counts the texts that it did not write whole.
+
+    ``notes`` are what withheld and masked values were replaced by, with the words for them.
+    """
+
+    def __init__(self, words: Catalogue, notes: Mapping[str, str] | None = None) -> None:
+        self._words = words
+        self._months = words.series("format.months")
+        self._date_pattern, self._instant_pattern = words["format.date"], words["format.instant"]
+        self._list = words["format.list"]
+        self._notes = notes or {}
+        self._truth = {True: words["value.yes"], False: words["value.no"]}
+        self.cut = 0
+
+    def html(self, value: Any, kind: Kind = Kind.TEXT) -> str:
+        """Any JSON value as escaped HTML; numbers with a fraction come as ``Decimal``."""
+        if value is None or value == "":
+            return _NOTHING
+        if isinstance(value, str):
+            if value in self._notes:
+                return f"<em>{escape(self._notes[value])}</em>"
+            if kind is Kind.TEXT:
+                return self._text(value)
+            return self._typed(value, kind)
+        if isinstance(value, bool):
+            return escape(self._truth[value])
+        if isinstance(value, (int, float, Decimal)):
+            return escape(str(value) if kind is Kind.KEY else self.number(value))
+        lines: list[str] = []
+        self._lines(value, "", 0, lines)
+        return self._text("\n".join(lines) or _NOTHING)
+
+    def _typed(self, value: str, kind: Kind) -> str:
+        if kind is Kind.MOMENT and (shown := self.moment(value)) is not None:
+            return f'<time datetime="{escape(value)}">{escape(shown)}</time>'
+        if kind is Kind.NUMBER:
+            try:
+                return escape(self.number(Decimal(value)))
+            except InvalidOperation:
+                pass
+        return self._text(value)
+
+    def _text(self, text: str) -> str:
+        if len(text) > MAX_CHARACTERS:
+            self.cut += 1
+            text = text[:MAX_CHARACTERS] + _CUT
+        return escape(clean(text))
+
+    def _lines(self, value: Any, path: str, depth: int, lines: list[str]) -> None:
+        """A nested value as one line a leaf, ``input › file: a.pdf``, as many as are shown."""
+        if len(lines) > _MAX_LINES:
+            return
+        nested = isinstance(value, (dict, list)) and bool(value)
+        if nested and depth == _MAX_DEPTH:
+            self.cut += 1
+            lines.append(f"{path}: {_CUT}")
+        elif nested and isinstance(value, dict):
+            for key, item in value.items():
+                self._lines(item, f"{path} › {key}" if path else str(key), depth + 1, lines)
+        elif nested and any(isinstance(item, (dict, list)) for item in value):
+            for index, item in enumerate(value, start=1):
+                self._lines(item, f"{path} › {index}" if path else str(index), depth + 1, lines)
+        else:
+            text = self._list.join(map(self._leaf, value)) if nested else self._leaf(value)
+            lines.append(f"{path}: {text}" if path else text)
+
+    def _leaf(self, value: Any) -> str:
+        if isinstance(value, str):
+            note = self._notes.get(value)
+            return f"[{note}]" if note else value or _NOTHING
+        if isinstance(value, bool):
+            return self._truth[value]
+        return str(value) if value or value == 0 else _NOTHING
+
+    def number(self, value: float | Decimal) -> str:
+        """A number with the language's decimal mark, grouped from five digits on."""
+        text = f"{value:f}" if isinstance(value, Decimal) and value.is_finite() else str(value)
+        found = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?", text)
+        if found is None:
+            return text
+        sign, whole, fraction = found.groups()
+        if len(whole) > 4:
+            whole = f"{int(whole):,}".replace(",", self._words["format.group"])
+        if fraction is not None:
+            whole += self._words["format.decimal"] + fraction
+        return ("\u2212" if sign else "") + whole  # a minus, which no line break parts
+
+    def moment(self, text: str) -> str | None:
+        """A date, time or timestamp by its ISO 8601 text; None where it is something else."""
+        try:
+            if len(text) == 10:
+                return self._date(date.fromisoformat(text))
+            if text[2:3] == ":":
+                return _clock(time.fromisoformat(text))
+            return self.instant(datetime.fromisoformat(text))
+        except ValueError:
+            return None
+
+    def instant(self, instant: datetime) -> str:
+        """An instant to the second, with its zone if it has one."""
+        zone = "" if instant.tzinfo is None else instant.tzname() or ""
+        return self._instant_pattern.format(
+            date=self._date(instant), time=_clock(instant), zone=zone
+        ).rstrip()
+
+    def _date(self, day: date) -> str:
+        month = self._months[day.month - 1]
+        return self._date_pattern.format(day=day.day, month=month, year=day.year)
+
+    def size(self, count: int) -> str:
+        """Bytes as a person measures them."""
+        for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+            if count >= least:
+                return f"{self.number(Decimal(count * 10 // least) / 10)} {unit}"
+        return f"{self.number(count)} B"
+
+
+def _clock(moment: time | datetime) -> str:
+    return f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
