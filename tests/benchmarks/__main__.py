@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import big, machine, plot, report, scale, small, startup
+from tests.benchmarks import big, huge, machine, plot, report, scale, small, startup
 from tests.benchmarks.report import Row
 from tests.worlds import MARIADB, POSTGRESQL, SQLITE
 
@@ -31,6 +31,7 @@ class Form:
     requests: int
     claims: int
     wear: int
+    huge: int
 
 
 FULL = Form(
@@ -42,6 +43,7 @@ FULL = Form(
     requests=1_000_000,
     claims=500,
     wear=100_000,
+    huge=10_000_000,
 )
 QUICK = Form(
     sizes=(10_000, 100_000),
@@ -52,6 +54,7 @@ QUICK = Form(
     requests=100_000,
     claims=200,
     wear=0,
+    huge=0,
 )
 TINY = Form(
     sizes=(20, 40),
@@ -62,6 +65,7 @@ TINY = Form(
     requests=100,
     claims=5,
     wear=5,
+    huge=100,
 )
 FORMS = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
@@ -75,7 +79,7 @@ FORMS = {"full": FULL, "quick": QUICK, "tiny": TINY}
     help="full: within an hour on two cores; quick: five minutes; tiny: does it work at all.",
 )
 @click.option("--quick", is_flag=True, help="The same as --form quick.")
-@click.option("--only", help="Parts: big,small,startup,scale. Default: all.")
+@click.option("--only", help="Parts: big,small,startup,huge,scale. Default: all.")
 @click.option("--database", "databases", help=f"Of {','.join(KINDS)}. Default: all.")
 @click.option("--rounds", type=click.IntRange(1), help="Runs of each way. Default: the form's.")
 @click.option(
@@ -123,6 +127,7 @@ def main(
         "big": lambda: big.measure(kinds, people, turns, install),
         "small": lambda: small.measure(kinds, chosen.people, turns),
         "startup": lambda: startup.measure(kinds, chosen.startup_rounds, chosen.idle_seconds),
+        "huge": lambda: huge.measure(kinds, chosen.huge),
         "scale": lambda: scale.measure(kinds, chosen.requests, chosen.claims, chosen.wear),
     }
     environment = machine.describe(kinds, Path(tempfile.gettempdir()), name)

@@ -42,16 +42,16 @@ def measure(databases: Sequence[str], sizes: Sequence[int], rounds: int, fides: 
         with a_place(kind) as place:
             people = {size: number for number, size in enumerate(sizes, start=10)}
             load_people(place.world, [_person(size, number) for size, number in people.items()])
-            ours = {}
+            own = {}
             for size, number in people.items():
-                ways = [_ours(place, number)]
+                ways = [ours(place, number)]
                 if kind == "postgresql":
                     ways += _others(place, number, size, fides)
                 work = f"one person, {size:,} rows, {kind}"
                 series = in_turns(work, ways, rounds)
-                ours[size] = series[OURS]
+                own[size] = series[OURS]
                 rows += _rows(work, size, series)
-            rows += _growth(kind, ours)
+            rows += _growth(kind, own)
     return rows
 
 
@@ -68,7 +68,8 @@ def rows_of(size: int) -> int:
 # -- the ways ----------------------------------------------------------------------------------
 
 
-def _ours(place: Place, number: int) -> Way:
+def ours(place: Place, number: int) -> Way:
+    """``dsar export`` of that person, again and again; durable, checked and recorded each time."""
     reference = f"BENCH-{number}"
     place.world.request(number, reference)
     command = [sys.executable, "-m", "backend.cli.dsar_commands", "export", reference]

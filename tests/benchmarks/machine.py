@@ -23,6 +23,7 @@ def describe(databases: Sequence[str], folder: Path, form: str) -> dict[str, str
         "form": form,
         "machine": f"{os.cpu_count()} cores ({_processor()}), {_memory_gb():.0f} GB memory, "
         f"files on {_file_system(folder)}",
+        "load before": f"{os.getloadavg()[0]:.1f} (anything else that runs makes all of it slower)",
         "system": f"{_system()}, Linux {platform.release().split('-')[0]}",
         "Python": platform.python_version(),
         "packages": ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name))),

@@ -39,7 +39,10 @@ def draw(rows: Sequence[Row], environment: dict[str, str], file: Path) -> bool:
     from matplotlib.ticker import FuncFormatter
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    panels = ((axes[0], 1, "rows a second"), (axes[1], 2, "peak memory, MB"))
+    panels = (
+        (axes[0], 1, "rows a second (more is better)"),
+        (axes[1], 2, "peak memory, MB (less is better)"),
+    )
     for panel, column, title in panels:
         for name, (label, colour, marker, width) in _STYLES.items():
             if found := points.get(name):
@@ -52,13 +55,16 @@ def draw(rows: Sequence[Row], environment: dict[str, str], file: Path) -> bool:
                     linewidth=width,
                     zorder=3 if name == big.OURS else 2,
                 )
-        panel.set(xscale="log", yscale="log", xlabel="rows of one person", title=title)
+        panel.set(xscale="log", yscale="log", xlabel="rows of one person")
+        panel.set_title(title, fontsize=11)
         panel.xaxis.set_major_formatter(FuncFormatter(_number))
         panel.yaxis.set_major_formatter(FuncFormatter(_number))
         panel.grid(visible=True, which="major", color="#DDDDDD", linewidth=0.8)
         panel.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    figure.suptitle(f"One person's export on PostgreSQL ({in_short(environment)})", fontsize=11)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+    )
+    figure.suptitle(f"One person's export from PostgreSQL, {in_short(environment)}", fontsize=12)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
     return True

@@ -20,7 +20,7 @@ HEADINGS: Final = (
     "file MB",
     "ours against it",
     "target",
-    "",
+    "verdict",
 )
 
 
