@@ -1,6 +1,6 @@
-// Opens a page in a real Chromium and prints what came of it as one JSON object.
+// Opens pages in a real Chromium and prints what came of it as one JSON array.
 //
-//   node look.mjs CHROMIUM PAGE WIDTH light|dark [SCREENSHOT.png]
+//   node look.mjs CHROMIUM PAGE:WIDTH:light|dark...
 //
 // playwright-core and axe-core are taken from $NODE_PATH.
 import { createRequire } from "node:module";
@@ -9,7 +9,7 @@ import { pathToFileURL } from "node:url";
 
 const require = createRequire(import.meta.url);
 const { chromium } = require("playwright-core");
-const [executablePath, page, width, colorScheme, screenshot] = process.argv.slice(2);
+const [executablePath, ...wanted] = process.argv.slice(2);
 
 const browser = await chromium.launch({
   executablePath,
@@ -22,7 +22,7 @@ const browser = await chromium.launch({
     "--disable-sync",
   ],
 });
-try {
+async function look(page, width, colorScheme) {
   const context = await browser.newContext({
     viewport: { width: Number(width), height: 900 },
     colorScheme,
@@ -35,9 +35,6 @@ try {
   tab.on("pageerror", (error) => complaints.push(String(error)));
   tab.on("dialog", (dialog) => complaints.push(`dialog: ${dialog.message()}`));
   await tab.goto(pathToFileURL(page).href);
-  if (screenshot) {
-    await tab.screenshot({ path: screenshot, fullPage: true });
-  }
   // Through the debugger: what the page's own policy refuses to everybody else.
   const debug = await context.newCDPSession(tab);
   const ask = async (expression) => {
@@ -75,7 +72,16 @@ try {
       places: each.nodes.slice(0, 3).map((node) => node.html.slice(0, 200)),
     })),
   }))`);
-  console.log(JSON.stringify({ ...seen, requests, complaints: quiet, ...found }));
+  await context.close();
+  return { ...seen, requests, complaints: quiet, ...found };
+}
+
+try {
+  const found = [];
+  for (const each of wanted) {
+    found.push(await look(...each.split(":")));
+  }
+  console.log(JSON.stringify(found));
 } finally {
   await browser.close();
 }
