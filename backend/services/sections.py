@@ -164,7 +164,7 @@ class Facts:
     """What Art. 15(1)(a)–(h) and 15(2) want told beside a section's rows.
 
     Each is one text, or one a language. What holds for the controller as a whole (who it is, the
-    rights, whom to complain to) stands in the settings: see ``backend.services.controller``.
+    rights, whom to complain to) stands in the settings: see ``backend.services.disclosure``.
     """
 
     purpose: Text  # (a)

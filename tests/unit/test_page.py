@@ -357,6 +357,12 @@ def test_page_without_rows_says_that_it_was_searched(language: str) -> None:
     assert words["section.rows_other"].format(n=0) in text
 
 
+def test_page_gives_a_reason_in_the_declarers_own_words() -> None:
+    columns = {**VISITS.columns, "secret": Withheld("our lawyer <knows>")}
+    text = rendered(replace(VISITS, columns=columns), [visit()])
+    assert "Left out (<bdi>our lawyer &lt;knows&gt;</bdi>): <bdi>Secret</bdi>." in text
+
+
 def test_page_says_when_deleted_rows_are_left_out() -> None:
     section = replace(VISITS, leave_out_deleted=LeftOut("secret", "gone after a day"))
     assert "left out: <bdi>gone after a day</bdi>." in rendered(section)

@@ -10,7 +10,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +39,17 @@ def _phrases(language: str) -> Phrases:
     return Phrases(catalogue(language))
 
 
+@lru_cache(maxsize=64)
+def _answers(language: str, controller: tuple[tuple[str, str | None], ...]) -> Markup:
+    """Who answers, and the rights: the same on every page of one controller's."""
+    text = template("answers.html.j2").render(
+        t=_phrases(language),
+        controller=dict(controller),
+        rights=[name for name in RIGHTS if name != "complaint"],
+    )
+    return Markup(text)  # noqa: S704  the template escapes
+
+
 def render_page(
     sections: Sequence[Section],
     previews: Mapping[str, Preview],
@@ -65,7 +76,7 @@ def render_page(
             for path, facts in meta.get("files", {}).items()
         ],
         controller=meta["controller"],
-        rights=[name for name in RIGHTS if name != "complaint"],
+        answers=_answers(language, tuple(meta["controller"].items())),
         reference=clean(str(meta["reference_id"] or "")),
         made_at=_time(writer, meta["generated_at"]),
         read_at=_time(writer, meta["snapshot_at"]),

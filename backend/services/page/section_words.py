@@ -40,6 +40,9 @@ class SectionWords:
         self.left_out = list(self._left_out())
         self.notes = dict(self._notes())
         self.head = self._head()
+        self.foot = Markup('<p class="file">{} <a href="#contents">{}</a></p>').format(
+            phrases("section.all", file=self.file), phrases("page.top")
+        )
         self._columns: dict[str, tuple[Markup, Kind]] = {}
 
     def _head(self) -> Markup:
@@ -97,7 +100,9 @@ class SectionWords:
                 by_reason.setdefault(str(reason), []).append(self._place(place))
             for why, names in by_reason.items():
                 fields = escape(self._words["format.list"]).join(names)
-                yield self._phrases(f"section.{key}", reason=self._reason(why), fields=fields)
+                # A reason in the declarer's own words fits into no sentence of ours.
+                form = "" if f"reason.{why}" in self._words else "_own"
+                yield self._phrases(f"section.{key}{form}", reason=self._reason(why), fields=fields)
 
     def _place(self, place: str) -> Markup:
         """A column, or a place within one: ``What it does › connections › … › secret``."""

@@ -26,7 +26,10 @@ _CUT: Final = "…"
 _NOTHING: Final = "–"
 
 # What has no place in HTML, or would act on a terminal: controls, lone surrogates, non-characters.
-_ODD: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_ODD_CHARACTERS: Final = "\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+_ODD: Final = re.compile(f"[{_ODD_CHARACTERS}]")
+# One look tells of most texts that there is nothing to do.
+_TO_WRITE_OTHERWISE: Final = re.compile(f"[&<>\"'{_ODD_CHARACTERS}]")
 
 
 class Kind(Enum):
@@ -93,7 +96,7 @@ class ValueWriter:
         if isinstance(value, bool):
             return escape(self._truth[value])
         if isinstance(value, (int, float, Decimal)):
-            return escape(str(value) if kind is Kind.KEY else self.number(value))
+            return str(value) if kind is Kind.KEY else escape(self.number(value))
         lines: list[str] = []
         self._lines(value, "", 0, lines)
         return self._text("\n".join(lines) or _NOTHING)
@@ -112,7 +115,7 @@ class ValueWriter:
         if len(text) > MAX_CHARACTERS:
             self.cut += 1
             text = text[:MAX_CHARACTERS] + _CUT
-        return escape(clean(text))
+        return escape(clean(text)) if _TO_WRITE_OTHERWISE.search(text) else text
 
     def _lines(self, value: Any, path: str, depth: int, lines: list[str]) -> None:
         """A nested value as one line a leaf, ``input › file: a.pdf``, as many as are shown."""
