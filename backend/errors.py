@@ -21,6 +21,7 @@
     │   ├── SubjectNotFound             the user no longer exists
     │   ├── WrongSubject                the request is another person's
     │   ├── BadReference
+    │   ├── NotDecryptable              not encrypted to that key, or cut or altered
     │   └── WrongState                  cancelled, or pruned, or not to be changed from here
     ├── TransientError               1  trying again may help
     │   ├── SubjectNotInReplica
@@ -133,6 +134,10 @@ class WrongSubject(PermanentError):
 
 class BadReference(PermanentError):
     code = "bad_reference"
+
+
+class NotDecryptable(PermanentError):
+    code = "not_decryptable"
 
 
 class WrongState(PermanentError):

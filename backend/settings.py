@@ -10,18 +10,20 @@ password.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from backend.addresses import parse_address
 from backend.cron import parse_cron
 from backend.errors import SettingsError
+from backend.recipients import parse_recipient
 
 PREFIX: Final = "DSAR_"
 CHECKOUT_ROOT: Final = Path(__file__).resolve().parent.parent
@@ -33,6 +35,7 @@ _DRIVERS: Final = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
+STORE_SCHEMES: Final = ("s3", "gs", "az")
 _SUPPORTED: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
 
@@ -116,7 +119,10 @@ class Settings(BaseSettings):
     database_url: str = Field(default_factory=_default_database_url, repr=False)
     source_database_url: str | None = Field(default=None, repr=False)
     sections_file: Path | None = None
-    export_root: Path = Field(default=None)  # type: ignore[assignment]  # see _default_export_root
+    # A folder, or the URL of an object store; see _default_export_root.
+    export_root: Path | str = Field(default=None)  # type: ignore[assignment]
+    store_options: Annotated[tuple[tuple[str, str], ...], NoDecode] = Field(default=(), repr=False)
+    export_recipients: Annotated[tuple[str, ...], NoDecode] = ()
     sweep_cron: str = "*/5 * * * *"
     sweep_limit: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
@@ -155,11 +161,22 @@ class Settings(BaseSettings):
     def _default_root(cls, path: object) -> object:
         return _default_export_root() if path is None else path
 
-    @field_validator("export_root", "heartbeat_path")
+    @field_validator("export_root")
+    @classmethod
+    def _check_root(cls, root: Path | str) -> Path | str:
+        scheme, separator, rest = str(root).partition("://")
+        if not separator:
+            return Path(root).expanduser().absolute()
+        if scheme not in STORE_SCHEMES or not rest.strip("/"):
+            raise ValueError(
+                f"is neither a folder nor a URL such as s3://bucket/prefix (known: "
+                f"{', '.join(STORE_SCHEMES)})"
+            )
+        return str(root).rstrip("/")
+
+    @field_validator("heartbeat_path")
     @classmethod
     def _check_path(cls, path: Path) -> Path:
-        if "://" in str(path) or str(path).startswith("s3:"):
-            raise ValueError("must be a folder on a disk; object stores are not supported yet")
         return path.expanduser().absolute()
 
     @field_validator("metrics_textfile")
@@ -180,6 +197,30 @@ class Settings(BaseSettings):
     @classmethod
     def _check_sections_file(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @field_validator("store_options", mode="before")
+    @classmethod
+    def _split_options(cls, text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        pairs = [item.partition("=") for item in text.split()]
+        if not all(name and value for name, _, value in pairs):
+            raise ValueError("holds what is no NAME=VALUE; separate several by spaces")
+        return tuple((name.lower(), value) for name, _, value in pairs)
+
+    @field_validator("export_recipients", mode="before")
+    @classmethod
+    def _split_recipients(cls, text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        return tuple(item.strip() for item in re.split(r"[,\n]", text) if item.strip())
+
+    @field_validator("export_recipients")
+    @classmethod
+    def _check_recipients(cls, recipients: tuple[str, ...]) -> tuple[str, ...]:
+        for text in recipients:
+            parse_recipient(text)
+        return recipients
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -187,7 +187,8 @@ class Metrics:
         news.observe("dsar_sweep_duration_seconds", result.duration_ms / 1000)
         news.add("dsar_reclaims_total", result.reclaimed)
         with _logged("metrics_not_read"):
-            news.set("dsar_store_free_bytes", services.store.free_bytes())
+            if (free := services.store.free_bytes()) is not None:
+                news.set("dsar_store_free_bytes", free)
         with _logged("metrics_not_read"):
             if result.tally.claimed:
                 for group in read_attempts(services.controller, result.sweep_id):

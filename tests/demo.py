@@ -40,6 +40,7 @@ REQUESTS = {
     "GDPR-DEMO-EMPTY": 900_005,
     "GDPR-DEMO-BERLIN": 900_006,
 }
+EXPORTS = CHECKOUT_ROOT / "backend" / "exports" / "dsar"
 console = Console()
 
 
@@ -49,7 +50,7 @@ def main() -> int:
         del os.environ[key]
     database = CHECKOUT_ROOT / "instance" / "dsar.sqlite3"
     os.environ["DSAR_DATABASE_URL"] = f"sqlite:///{database}"
-    os.environ["DSAR_EXPORT_ROOT"] = str(CHECKOUT_ROOT / "backend" / "exports" / "dsar")
+    os.environ["DSAR_EXPORT_ROOT"] = str(EXPORTS)
     settings = load_settings()
     migrate(settings)
     _seed(settings.database_url)
@@ -59,7 +60,7 @@ def main() -> int:
     if done.returncode:
         return done.returncode
     _show_results(settings.database_url)
-    page = _unpack(settings.export_root / "levqor-dsar-GDPR-TEST-123.zip")
+    page = _unpack(EXPORTS / "levqor-dsar-GDPR-TEST-123.zip")
     console.print("\nWhat the person gets to read, to be opened in a browser:")
     console.print(f"  {page.relative_to(CHECKOUT_ROOT)}", highlight=False, soft_wrap=True)
     console.print(

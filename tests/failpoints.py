@@ -126,7 +126,7 @@ def _packing(point: Point) -> None:
 
 def _staged_before_rename(point: Point) -> None:
     """The staged file is written and fsynced, but does not bear its version's name yet."""
-    from backend.services import export_store
+    from backend.services import disk_store
 
     original = os.rename
 
@@ -135,27 +135,33 @@ def _staged_before_rename(point: Point) -> None:
             point.hit()
         original(source, target, **keywords)
 
-    export_store.os.rename = rename  # type: ignore[attr-defined]
+    disk_store.os.rename = rename  # type: ignore[attr-defined]
 
 
 def _staged(point: Point) -> None:
-    from backend.services.export_store import ExportStore
+    from backend.services.disk_store import DiskStore
+    from backend.services.object_store import ObjectStore
 
-    _before(ExportStore, "check", point)
+    for store in (DiskStore, ObjectStore):
+        _before(store, "check", point)
 
 
 def _recording(point: Point) -> None:
     """The row is locked; the link is not renamed yet."""
-    from backend.services.export_store import ExportStore
+    from backend.services.disk_store import DiskStore
+    from backend.services.object_store import ObjectStore
 
-    _before(ExportStore, "publish", point)
+    for store in (DiskStore, ObjectStore):
+        _before(store, "publish", point)
 
 
 def _published_before_commit(point: Point) -> None:
     """The link is renamed, the record not written."""
-    from backend.services.export_store import ExportStore
+    from backend.services.disk_store import DiskStore
+    from backend.services.object_store import ObjectStore
 
-    _after(ExportStore, "publish", point)
+    for store in (DiskStore, ObjectStore):
+        _after(store, "publish", point)
 
 
 def _record_at_commit(point: Point) -> None:
@@ -186,9 +192,11 @@ def _recorded(point: Point) -> None:
 
 def _pruned_before_delete(point: Point) -> None:
     """The row says that the file is gone, and it is not."""
-    from backend.services.export_store import ExportStore
+    from backend.services.disk_store import DiskStore
+    from backend.services.object_store import ObjectStore
 
-    _before(ExportStore, "delete", point)
+    for store in (DiskStore, ObjectStore):
+        _before(store, "delete", point)
 
 
 def _deleted_before_relink(point: Point) -> None:

@@ -1,15 +1,18 @@
-"""Database servers of a test's own, in temporary folders: started, crashed and started again.
+"""Servers of a test's own, in temporary folders: started, crashed and started again.
 
-PostgreSQL comes from a wheel, MariaDB from the machine's packages where they are installed.
+PostgreSQL and SeaweedFS (S3) come from wheels, MariaDB from the machine's packages where they are
+installed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -74,9 +77,7 @@ class _MariaDB:
         install = ["mariadb-install-db", "--no-defaults", *user, f"--datadir={data}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = _free_port()
         self._command = [program, "--no-defaults", *user, f"--datadir={data}"]
         self._command += [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"]
         self._command += ["--bind-address=127.0.0.1", f"--port={self._port}"]
@@ -120,3 +121,97 @@ def a_server(kind: str) -> Iterator[Server]:
             yield server
         finally:
             server.remove()
+
+
+class ObjectStoreServer:
+    """SeaweedFS, from a wheel: a real server that speaks S3. Its bucket is made by first use."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("weed", path=f"{sys.prefix}/bin:{_SBIN}")
+        assert program is not None
+        master, volume, filer, s3 = (_free_port() for _ in range(4))
+        self.endpoint = f"http://127.0.0.1:{s3}"
+        self.access_key, self.secret_key = "test-access", "test-secret"
+        keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
+        actions = ["Admin", "Read", "Write", "List"]
+        identity = {"name": "test", "credentials": [keys], "actions": actions}
+        config = folder / "s3.json"
+        config.write_text(json.dumps({"identities": [identity]}))
+        (folder / "data").mkdir()
+        self._command = [program, "server", f"-dir={folder / 'data'}", "-filer", "-s3"]
+        self._command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={config}"]
+        self._command += ["-master.volumeSizeLimitMB=1024", "-volume.max=20"]
+        # Its other services have fixed ports, which a second server would want too.
+        self._command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        for name, port in (("master", master), ("volume", volume), ("filer", filer), ("s3", s3)):
+            self._command += [f"-{name}.port={port}", f"-{name}.port.grpc={_free_port()}"]
+        self._log = folder / "log"
+        self._s3_port = s3
+
+    def variables(self, prefix: str) -> dict[str, str]:
+        """What a process needs in its environment to keep exports under a prefix of its own."""
+        return {
+            "DSAR_EXPORT_ROOT": f"s3://dsar/{prefix}",
+            "DSAR_STORE_OPTIONS": f"endpoint={self.endpoint} region=us-east-1",
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        # Its port answers before its volumes do.
+        while not self._takes_an_object():
+            assert self._process.poll() is None, self._log.read_text()[-2000:]
+            assert time.monotonic() < deadline, "SeaweedFS does not answer"
+            time.sleep(0.1)
+
+    def _takes_an_object(self) -> bool:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self._s3_port)) != 0:
+                return False
+        import obstore
+
+        try:
+            obstore.put(self.objects(), ".started", b"x")
+        except obstore.exceptions.BaseError:
+            return False
+        return True
+
+    def objects(self, prefix: str = "") -> Any:
+        """A client of the bucket, or of a prefix in it."""
+        from obstore.store import S3Store
+
+        return S3Store(
+            "dsar",
+            prefix=prefix or None,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=self.access_key,
+            secret_access_key=self.secret_key,
+            client_options={"allow_http": True},
+        )
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def an_object_store() -> Iterator[ObjectStoreServer]:
+    """A new S3 server, stopped and deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="dsar-s3-") as folder:
+        server = ObjectStoreServer(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

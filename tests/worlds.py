@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from backend.settings import normalise_database_url
 from tests.harness import World
-from tests.servers import Server, a_server, installed
+from tests.servers import ObjectStoreServer, Server, a_server, an_object_store, installed
 
 SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mariadb"
 _HAS_MARIADB = bool(os.environ.get("DSAR_TEST_MARIADB_URL") or installed("mariadbd"))
@@ -136,3 +136,10 @@ def breakable_world(
             yield world.migrate(), server
         finally:
             world.close()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStoreServer]:
+    """A server that speaks S3."""
+    with an_object_store() as server:
+        yield server

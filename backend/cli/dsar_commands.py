@@ -17,6 +17,7 @@ import click
 
 from backend.cli.console import ErrorLine, as_json, print_json, print_table, show, version
 from backend.cli.context import application, operator, services
+from backend.cli.decrypt_command import decrypt
 from backend.cli.page_commands import schema
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
@@ -343,6 +344,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 dsar.add_command(schema)
+dsar.add_command(decrypt)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import socket
 import time
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
@@ -46,11 +46,13 @@ from backend.services.control import Controller
 from backend.services.disclosure import controller_facts, rights
 from backend.services.dsar_collectors import collection
 from backend.services.enclosures import Enclosures
-from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version
+from backend.services.encryption import encrypted
+from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version, open_store
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.request_rows import Claim
 from backend.services.retry_policy import RetryPolicy
 from backend.services.sections import Subject
+from backend.services.zip_writer import Target
 
 log = get_logger(__name__)
 
@@ -82,7 +84,7 @@ class Services:
             random=random.Random(),
         )
         claims = Claims(controller, lease_seconds=settings.lease_seconds, policy=policy)
-        return cls(runtime, controller, claims, ExportStore(settings.export_root))
+        return cls(runtime, controller, claims, open_store(settings))
 
 
 def worker_name() -> str:
@@ -192,8 +194,12 @@ class _Attempt:
         claim = self._claim
         subject = _subject_of(claim)
         self._store.require_room(self._settings.min_free_bytes)
-        with self._store.stage(claim.request_id, claim.token) as file:
-            meta, packed = _write(self._services.runtime, file, subject, self._watch, keeper)
+        recipients = self._settings.export_recipients
+        with (
+            self._store.stage(claim.request_id, claim.token, encrypted=bool(recipients)) as sink,
+            encrypted(sink, recipients) as target,
+        ):
+            meta, packed = _write(self._services.runtime, target, subject, self._watch, keeper)
         version = self._store.check(claim.request_id, claim.token)
         keeper.checkpoint()
         path = self._record(version, packed.rows)
@@ -369,7 +375,7 @@ def _subject_of(claim: Claim) -> Subject:
 
 def _write(
     runtime: Runtime,
-    target: IO[bytes],
+    target: Target,
     subject: Subject,
     watch: Watch,
     keeper: LeaseKeeper | None,

@@ -98,13 +98,15 @@ class Retention:
         if before is None:
             return None
         r = REQUESTS.c
-        ours = sa.literal(str(self._store.root / "levqor-dsar-")) + r.gdpr_reference_id + ".zip"
         # An adopted export is pruned where it lies under the public name; what lies elsewhere was
         # put there by another program, which alone knows how to delete it.
-        adopted = sa.and_(
-            r.export_state == DSARRequest.EXPORT_UNVERIFIED,
-            sa.or_(r.export_storage_path.is_(None), r.export_storage_path == ours),
-        )
+        adopted: sa.ColumnElement[bool] = sa.false()
+        if self._store.public_prefix is not None:
+            ours = sa.literal(self._store.public_prefix) + r.gdpr_reference_id + ".zip"
+            adopted = sa.and_(
+                r.export_state == DSARRequest.EXPORT_UNVERIFIED,
+                sa.or_(r.export_storage_path.is_(None), r.export_storage_path == ours),
+            )
         query = (
             sa.select(r.id, r.export_claim_token)
             .where(
@@ -208,4 +210,4 @@ def _is_wanted(found: StoredFile, row: RowMapping | None) -> bool:
         return False
     if row["status"] == DSARRequest.STATUS_PROCESSING and row["claim_token"] == found.token:
         return True
-    return found.token == recorded_token(row) and found.name.endswith(".zip")
+    return found.token == recorded_token(row) and found.is_version

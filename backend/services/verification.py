@@ -10,11 +10,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from backend.errors import RequestNotFound, VersionDamaged
+from backend.errors import RequestNotFound, VersionDamaged, WrongState
 from backend.models import DSARRequest
 from backend.services.claims import Claims
 from backend.services.control import Controller
-from backend.services.export_store import ExportStore
+from backend.services.export_store import ExportStore, Version
 from backend.services.request_rows import REQUESTS, reference_is
 
 _BATCH: Final = 200
@@ -63,12 +63,28 @@ class Verification:
 
     def verify(self, reference_id: str) -> Finding:
         """Look at one request's export and mend its link. Raises ``RequestNotFound``."""
+        return self._look(self._find(reference_id))
+
+    def recorded(self, reference_id: str) -> Version:
+        """The version on record of a request, not looked at.
+
+        Raises ``RequestNotFound``; ``WrongState`` when there is none, or it was pruned.
+        """
+        row = self._find(reference_id)
+        if row["export_state"] != DSARRequest.EXPORT_RECORDED:
+            raise WrongState(
+                f"{reference_id} has no export on record; make one with: dsar export {reference_id}"
+            )
+        size, sha256 = row["export_bytes_size"], row["export_sha256"]
+        return Version(row["id"], row["export_claim_token"], size, sha256)
+
+    def _find(self, reference_id: str) -> RowMapping:
         row = self._read(reference_is(self._control, reference_id))
         if row is None:
             raise RequestNotFound(
                 f"there is no request with the reference {reference_id!r}; see: dsar list"
             )
-        return self._look(row)
+        return row
 
     def _read(self, condition: sa.ColumnElement[bool]) -> RowMapping | None:
         query = sa.select(*_COLUMNS).where(condition)

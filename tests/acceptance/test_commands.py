@@ -249,7 +249,7 @@ def test_unmigrated_database_names_the_remedy(database_url: str, tmp_path: Path)
         ("sweep_cron", "0 0 30 2 *", "DSAR_SWEEP_CRON"),
         ("database_url", "sqlite://", "DSAR_DATABASE_URL"),
         ("database_url", "nonsense", "DSAR_DATABASE_URL"),
-        ("export_root", "s3://bucket/x", "DSAR_EXPORT_ROOT"),
+        ("export_root", "ftp://host/x", "DSAR_EXPORT_ROOT"),
         ("log_level", "LOUD", "DSAR_LOG_LEVEL"),
     ],
 )

@@ -11,20 +11,21 @@ from pathlib import Path
 import pytest
 
 from backend.errors import DiskFull, StoreUnavailable, VersionDamaged
-from backend.services.export_store import ADOPTED_TOKEN, ExportStore
+from backend.services.disk_store import DiskStore
+from backend.services.export_store import ADOPTED_TOKEN
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ExportStore:
-    return ExportStore(tmp_path / "deep" / "exports")
+def store(tmp_path: Path) -> DiskStore:
+    return DiskStore(tmp_path / "deep" / "exports")
 
 
 @pytest.fixture
-def versions(store: ExportStore) -> Path:
+def versions(store: DiskStore) -> Path:
     return store.root / ".versions"
 
 
-def put(store: ExportStore, request_id: int, token: int, text: str = "x") -> None:
+def put(store: DiskStore, request_id: int, token: int, text: str = "x") -> None:
     with store.stage(request_id, token) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("root/meta.json", text)
 
@@ -41,7 +42,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def test_stage_and_publish_are_private_whatever_the_umask(
-    store: ExportStore, versions: Path, umask: int
+    store: DiskStore, versions: Path, umask: int
 ) -> None:
     put(store, 1, 1)
     path = Path(store.publish("R-1", 1, 1))
@@ -53,26 +54,26 @@ def test_stage_existing_root_keeps_its_owners_mode(tmp_path: Path) -> None:
     root = tmp_path / "exports"
     root.mkdir()
     root.chmod(0o750)
-    put(ExportStore(root), 1, 1)
+    put(DiskStore(root), 1, 1)
     assert mode(root) == 0o750
     assert mode(root / ".versions") == 0o700
 
 
-def test_stage_that_fails_leaves_nothing(store: ExportStore, versions: Path) -> None:
+def test_stage_that_fails_leaves_nothing(store: DiskStore, versions: Path) -> None:
     with pytest.raises(KeyError), store.stage(1, 1) as file:
         file.write(b"half")
         raise KeyError
     assert list(versions.iterdir()) == []
 
 
-def test_stage_meets_no_leftover_of_a_deleted_request(store: ExportStore) -> None:
+def test_stage_meets_no_leftover_of_a_deleted_request(store: DiskStore) -> None:
     put(store, 1, 1, "the old one")
     put(store, 1, 1, "the new one")
     version = store.check(1, 1)
     assert version.size > 0
 
 
-def test_check_reads_size_and_digest_back(store: ExportStore, versions: Path) -> None:
+def test_check_reads_size_and_digest_back(store: DiskStore, versions: Path) -> None:
     put(store, 1, 1)
     version = store.check(1, 1)
     assert version.size == (versions / "1.1.zip").stat().st_size
@@ -80,7 +81,7 @@ def test_check_reads_size_and_digest_back(store: ExportStore, versions: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "no zip", "link", "folder", "pipe"])
-def test_check_damaged_version_is_refused(store: ExportStore, versions: Path, damage: str) -> None:
+def test_check_damaged_version_is_refused(store: DiskStore, versions: Path, damage: str) -> None:
     put(store, 1, 1)
     path = versions / "1.1.zip"
     content = path.read_bytes()
@@ -98,14 +99,14 @@ def test_check_damaged_version_is_refused(store: ExportStore, versions: Path, da
         store.check(1, 1)
 
 
-def test_check_zip_without_members_is_refused(store: ExportStore) -> None:
+def test_check_zip_without_members_is_refused(store: DiskStore) -> None:
     with store.stage(1, 1) as file, zipfile.ZipFile(file, "w"):
         pass
     with pytest.raises(VersionDamaged, match="members"):
         store.check(1, 1)
 
 
-def test_publish_replaces_the_link_in_one_step(store: ExportStore, versions: Path) -> None:
+def test_publish_replaces_the_link_in_one_step(store: DiskStore, versions: Path) -> None:
     put(store, 1, 1)
     put(store, 1, 2)
     path = Path(store.publish("R-1", 1, 1))
@@ -118,7 +119,7 @@ def test_publish_replaces_the_link_in_one_step(store: ExportStore, versions: Pat
 
 @pytest.mark.parametrize("planted", ["public", "version", "part", "folder"])
 def test_planted_link_is_never_written_through(
-    store: ExportStore, versions: Path, tmp_path: Path, planted: str
+    store: DiskStore, versions: Path, tmp_path: Path, planted: str
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -145,7 +146,7 @@ def test_planted_link_is_never_written_through(
     assert [path.name for path in outside.iterdir()] == ["victim"]
 
 
-def test_repair_link_makes_it_what_the_record_says(store: ExportStore, versions: Path) -> None:
+def test_repair_link_makes_it_what_the_record_says(store: DiskStore, versions: Path) -> None:
     put(store, 1, 1)
     put(store, 1, 2)
     public = store.root / "levqor-dsar-R-1.zip"
@@ -159,7 +160,7 @@ def test_repair_link_makes_it_what_the_record_says(store: ExportStore, versions:
     assert store.repair_link("R-1", 1, None) is False
 
 
-def test_publish_over_an_adopted_export_can_be_undone(store: ExportStore) -> None:
+def test_publish_over_an_adopted_export_can_be_undone(store: DiskStore) -> None:
     store.prepare()
     public = store.root / "levqor-dsar-R-1.zip"
     public.write_text("the old export")
@@ -172,14 +173,14 @@ def test_publish_over_an_adopted_export_can_be_undone(store: ExportStore) -> Non
     assert public.read_text() == "the old export"
 
 
-def test_delete_takes_a_claims_files_and_minds_no_absence(store: ExportStore) -> None:
+def test_delete_takes_a_claims_files_and_minds_no_absence(store: DiskStore) -> None:
     put(store, 1, 1)
     store.delete(1, 1, 2)
     store.delete(1, 1)
     assert list(store.stored_files()) == []
 
 
-def test_listing_passes_over_what_is_not_ours(store: ExportStore, versions: Path) -> None:
+def test_listing_passes_over_what_is_not_ours(store: DiskStore, versions: Path) -> None:
     put(store, 12, 3)
     store.publish("R-1", 12, 3)
     (versions / "notes.txt").write_text("")
@@ -193,14 +194,14 @@ def test_listing_passes_over_what_is_not_ours(store: ExportStore, versions: Path
     assert store.has_version(12, 3) and not store.has_version(12, 5)
 
 
-def test_prepare_leaves_nothing_behind(store: ExportStore, versions: Path) -> None:
+def test_prepare_leaves_nothing_behind(store: DiskStore, versions: Path) -> None:
     store.prepare()
     store.prepare()
     assert list(versions.iterdir()) == []
     assert [path.name for path in store.root.iterdir()] == [".versions"]
 
 
-def test_require_room_names_the_setting(store: ExportStore) -> None:
+def test_require_room_names_the_setting(store: DiskStore) -> None:
     store.require_room(1)
     with pytest.raises(DiskFull, match="DSAR_MIN_FREE_BYTES"):
         store.require_room(2**62)
@@ -209,6 +210,6 @@ def test_require_room_names_the_setting(store: ExportStore) -> None:
 def test_root_that_cannot_be_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="DSAR_EXPORT_ROOT"):
-        put(ExportStore(tmp_path / "file" / "exports"), 1, 1)
+        put(DiskStore(tmp_path / "file" / "exports"), 1, 1)
     with pytest.raises(StoreUnavailable, match="mounted"):
-        ExportStore(tmp_path / "gone").has_version(1, 1)
+        DiskStore(tmp_path / "gone").has_version(1, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyrage
 import pytest
 from pydantic import ValidationError
 
@@ -46,7 +47,11 @@ def test_load_defaults_in_a_checkout_are_as_documented() -> None:
         ("DSAR_RETENTION_DAYS", "-1"),
         ("DSAR_LOG_LEVEL", "LOUD"),
         ("DSAR_LOG_FORMAT", "xml"),
-        ("DSAR_EXPORT_ROOT", "s3://bucket/prefix"),
+        ("DSAR_EXPORT_ROOT", "ftp://host/pa55word"),
+        ("DSAR_EXPORT_ROOT", "s3://"),
+        ("DSAR_STORE_OPTIONS", "secret_access_key pa55word"),
+        ("DSAR_EXPORT_RECIPIENTS", "age1pa55word"),
+        ("DSAR_EXPORT_RECIPIENTS", "AGE-SECRET-KEY-1pa55word"),
         ("DSAR_DATABASE_URL", "not a url pa55word"),
         ("DSAR_DATABASE_URL", "oracle://u:pa55word@h/x"),
         ("DSAR_DATABASE_URL", "sqlite://"),
@@ -158,3 +163,15 @@ def test_unknown_keys_are_those_nobody_reads(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DSAR_WORKERS", "1")
     monkeypatch.setenv("DSAR_TEST_SOMETHING", "1")
     assert unknown_keys() == ["DSAR_LEASE_SECOND"]
+
+
+def test_store_settings_are_read_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
+    monkeypatch.setenv("DSAR_EXPORT_ROOT", "s3://bucket/prefix/")
+    monkeypatch.setenv("DSAR_STORE_OPTIONS", "Endpoint=http://h:9000?a=b  region=x")
+    monkeypatch.setenv("DSAR_EXPORT_RECIPIENTS", f"{first}, {second},")
+    found = load_settings()
+    assert found.export_root == "s3://bucket/prefix"
+    assert found.store_options == (("endpoint", "http://h:9000?a=b"), ("region", "x"))
+    assert found.export_recipients == (first, second)
+    assert "h:9000" not in repr(found)

@@ -1,0 +1,215 @@
+"""Exports in object storage, against a real S3 server: the fault matrix's rows of the store."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import uuid
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyrage
+import pytest
+
+from tests.acceptance.test_faults import Broken, past_the_lease
+from tests.factories import Person
+from tests.harness import World
+from tests.servers import ObjectStoreServer, an_object_store
+
+PERSON = Person(7, runs=300)
+
+
+class Bucket:
+    """What a world keeps in its prefix of the server."""
+
+    def __init__(self, server: ObjectStoreServer, prefix: str) -> None:
+        self.url = f"s3://dsar/{prefix}"
+        self.objects = server.objects(prefix)
+
+    def names(self) -> list[str]:
+        return sorted(entry["path"] for batch in obstore.list(self.objects) for entry in batch)
+
+    def read(self, name: str) -> bytes:
+        return bytes(obstore.get(self.objects, name).bytes())
+
+
+@pytest.fixture
+def stored(postgresql_world: World, object_store: ObjectStoreServer) -> tuple[World, Bucket]:
+    """A world with one person and one pending request, whose exports are objects."""
+    prefix = f"exports/{uuid.uuid4().hex[:8]}"
+    postgresql_world.environment |= object_store.variables(prefix)
+    postgresql_world.people(PERSON)
+    postgresql_world.request(PERSON.user_id, "R-7")
+    return postgresql_world, Bucket(object_store, prefix)
+
+
+def version_of(world: World, token: int) -> str:
+    return f"{world.row('R-7')['id']}.{token}.zip"
+
+
+def test_sweep_keeps_the_export_under_a_key_with_its_token(stored: tuple[World, Bucket]) -> None:
+    world, bucket = stored
+    done = world.sweep()
+    assert (done.returncode, done.json["completed"]) == (0, 1), done.stderr
+    row = world.row("R-7")
+    assert bucket.names() == [version_of(world, 1)]
+    assert row["export_storage_path"] == f"{bucket.url}/{version_of(world, 1)}"
+    content = bucket.read(version_of(world, 1))
+    assert len(content) == row["export_bytes_size"]
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        runs = next(name for name in archive.namelist() if name.endswith("workflow_runs.json"))
+        assert len(json.loads(archive.read(runs))) == PERSON.runs
+    assert not world.exports.exists()
+
+
+def test_export_again_replaces_the_object_and_verify_reads_it(
+    stored: tuple[World, Bucket],
+) -> None:
+    world, bucket = stored
+    assert world.sweep().returncode == 0
+    again = world.dsar("export", "R-7")
+    assert again.json["file_path"] == f"{bucket.url}/{version_of(world, 2)}"
+    assert bucket.names() == [version_of(world, 2)]
+    assert world.dsar("verify").json["counts"] == {"good": 1}
+
+    obstore.put(bucket.objects, version_of(world, 2), bucket.read(version_of(world, 2)) + b"x")
+    assert world.dsar("verify", "R-7").json["findings"][0]["state"] == "differs"
+    obstore.put(bucket.objects, version_of(world, 2), b"PK nonsense")
+    assert world.dsar("verify", "R-7").json["findings"][0]["state"] == "damaged"
+    obstore.delete(bucket.objects, version_of(world, 2))
+    assert world.dsar("verify", "R-7").json["findings"][0]["state"] == "missing"
+
+
+@pytest.mark.parametrize("point", ["packing", "staged", "published-before-commit"])
+def test_killed_before_the_record_is_rerun_and_leaves_one_object(
+    stored: tuple[World, Bucket], point: str
+) -> None:
+    world, bucket = stored
+    done = Broken(world, point, "kill").end()
+    assert done.returncode == -signal.SIGKILL
+    # An upload that was cut off is not visible; one that was finished waits for its record.
+    assert bucket.names() == ([] if point == "packing" else [version_of(world, 1)])
+    past_the_lease(world)
+    after = world.sweep()
+    assert (after.json["completed"], after.json["reclaimed"]) == (1, 1), after.stderr
+    assert bucket.names() == [version_of(world, 2)]
+
+
+def test_export_that_raises_in_mid_upload_leaves_no_object(stored: tuple[World, Bucket]) -> None:
+    world, bucket = stored
+    done = Broken(world, "packing", "raise").end()
+    assert done.json["retried"] == 1, done.stderr
+    assert bucket.names() == []
+
+
+def test_retention_deletes_the_object_and_prune_the_leftovers(
+    stored: tuple[World, Bucket],
+) -> None:
+    world, bucket = stored
+    assert world.sweep().returncode == 0
+    row = world.row("R-7")
+    obstore.put(bucket.objects, f"{row['id']}.99.zip.age", b"left over")
+    obstore.put(bucket.objects, "notes.txt", b"not ours")
+    assert world.dsar("prune").json["leftovers"] == 1
+    assert bucket.names() == [version_of(world, 1), "notes.txt"]
+
+    world.update("R-7", exported_at=row["exported_at"].replace(year=2020))
+    assert world.dsar("prune").json["pruned"] == 1
+    assert bucket.names() == ["notes.txt"]
+    assert world.row("R-7")["export_state"] == "pruned"
+
+
+def test_store_that_is_down_ends_the_sweep_and_uses_no_attempt(
+    postgresql_world: World,
+) -> None:
+    world = postgresql_world
+    world.people(PERSON)
+    world.request(PERSON.user_id, "R-7")
+    with an_object_store() as server:
+        world.environment |= server.variables("down")
+        assert world.sweep().json["completed"] == 1
+        world.request(PERSON.user_id, "R-8")
+        server.stop()
+        done = world.sweep()
+        assert (done.returncode, done.json["error_code"]) == (69, "store_unavailable")
+        assert "s3://dsar/down" in done.stderr
+        row = world.row("R-8")
+        assert (row["status"], row["attempts"]) == ("pending", 0)
+        assert world.dsar("verify").returncode == 69
+        server.start()
+        assert world.sweep().json["completed"] == 1
+        assert world.dsar("verify").json["counts"] == {"good": 2}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "word"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", 69, "credentials"),
+        ("DSAR_STORE_OPTIONS", "nonsense=1", 78, "nonsense"),
+        ("DSAR_STORE_OPTIONS", "nonsense", 78, "NAME=VALUE"),
+        ("DSAR_EXPORT_ROOT", "ftp://host/x", 78, "DSAR_EXPORT_ROOT"),
+        ("DSAR_EXPORT_ROOT", "s3://", 78, "DSAR_EXPORT_ROOT"),
+    ],
+)
+def test_wrong_store_setting_is_one_line(
+    stored: tuple[World, Bucket], variable: str, value: str, code: int, word: str
+) -> None:
+    world, _ = stored
+    world.environment[variable] = value
+    done = world.dsar("export", "R-7")
+    assert done.returncode == code, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert word in errors[0]
+    assert "Traceback" not in done.stderr
+    assert world.row("R-7")["status"] == "pending"
+
+
+@pytest.mark.parametrize("where", ["disk", "objects"])
+def test_encrypted_export_is_never_plain_and_is_read_with_the_key(
+    stored: tuple[World, Bucket], where: str, tmp_path: Path
+) -> None:
+    world, bucket = stored
+    identity = pyrage.x25519.Identity.generate()
+    world.environment["DSAR_EXPORT_RECIPIENTS"] = str(identity.to_public())
+    if where == "disk":
+        world.environment["DSAR_EXPORT_ROOT"] = str(world.exports)
+    # The staged file as a killed worker leaves it: what a disk holds of it is no ZIP.
+    assert Broken(world, "staged", "kill").end().returncode == -signal.SIGKILL
+    name = version_of(world, 1) + ".age"
+    left = bucket.read(name) if where == "objects" else _version(world, name).read_bytes()
+    assert left.startswith(b"age-encryption.org/v1\n")
+    assert b"PK\x03\x04" not in left
+
+    past_the_lease(world)
+    assert world.sweep().json["completed"] == 1
+    assert world.dsar("verify").json["counts"] == {"good": 1}
+    key = tmp_path / "key.txt"
+    key.write_text(str(identity))
+    target = tmp_path / "plain.zip"
+    done = world.dsar("decrypt", "R-7", "--identity", str(key), "--output", str(target))
+    assert (done.returncode, done.json["bytes"]) == (0, target.stat().st_size), done.stderr
+    with zipfile.ZipFile(target) as archive:
+        assert archive.testzip() is None
+    if where == "disk":
+        public = world.exports / "levqor-dsar-R-7.zip.age"
+        assert public.samefile(_version(world, version_of(world, 2) + ".age"))
+        _switch_off_and_on(world, public, str(identity.to_public()))
+
+
+def _version(world: World, name: str) -> Path:
+    return world.exports / ".versions" / name
+
+
+def _switch_off_and_on(world: World, public: Path, recipient: Any) -> None:
+    """One reference has one file, encrypted or not, as its latest export is."""
+    world.environment["DSAR_EXPORT_RECIPIENTS"] = ""
+    assert world.dsar("export", "R-7").returncode == 0
+    assert not public.exists()
+    world.check_invariants()
+    world.environment["DSAR_EXPORT_RECIPIENTS"] = recipient
+    assert world.dsar("export", "R-7").returncode == 0
+    assert [path.name for path in world.exports.glob("*.zip*")] == [public.name]
