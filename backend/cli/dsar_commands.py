@@ -19,6 +19,7 @@ from backend.cli.console import ErrorLine, as_json, print_json, print_table, sho
 from backend.cli.context import application, operator, services
 from backend.cli.decrypt_command import decrypt
 from backend.cli.page_commands import schema
+from backend.cli.section_commands import coverage, sections
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
@@ -324,6 +325,10 @@ def _show_request(summary: RequestSummary, json_wanted: bool) -> None:
         json_wanted,
         lambda: print_table("request", ("what", "value"), list(value.items())),
     )
+
+
+for _command in (coverage, sections):
+    dsar.add_command(_command)
 
 
 def _day(instant: datetime | None) -> str:

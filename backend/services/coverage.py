@@ -1,0 +1,428 @@
+"""Is everything declared? The database's real schema against the sections, both ways.
+
+Every table that leads to a person (see ``schema_graph``), and every column of it, must be exported,
+withheld or masked by a section, or exempted with a reason; so must what looks personal elsewhere.
+What a section or an exemption names must be there. Facts and reasons must be stated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from backend.errors import EnvironmentTrouble, SectionError
+from backend.extensions import Runtime
+from backend.failures import failure_of
+from backend.logs import get_logger
+from backend.services.dsar_collectors import DSAR_REQUEST, collection
+from backend.services.reflection import Name, shown
+from backend.services.schema_graph import Schema, TableShape, read_schema
+from backend.services.section_binding import Binding, exemptions_of
+from backend.services.sections import (
+    Disposition,
+    Exemption,
+    Exported,
+    Facts,
+    Section,
+    TableSection,
+    missing_facts,
+)
+from backend.services.sections_file import SectionEntry, SectionsFile, read_sections_file
+
+log = get_logger(__name__)
+
+
+class Problem(StrEnum):
+    """What may be wrong; stable, for scripts."""
+
+    TABLE_UNCOVERED = "table_uncovered"
+    COLUMN_UNCOVERED = "column_uncovered"
+    OWNER_UNUSED = "owner_path_unused"
+    LOOKS_PERSONAL = "looks_personal"
+    TABLE_GONE = "table_gone"
+    COLUMN_GONE = "column_gone"
+    FACT_MISSING = "fact_missing"
+    REASON_MISSING = "reason_missing"
+    SECTION_WRONG = "section_wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One gap. ``message`` says what it is and what to do."""
+
+    problem: Problem
+    message: str
+    section: str | None = None
+    table: str | None = None
+    columns: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at, and what is missing."""
+
+    tables: int
+    columns: int
+    sections: int
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a section over a table says, whoever says it: a model's or a file's."""
+
+    section: str
+    table: Name
+    columns: Mapping[str, Disposition]
+    facts: Facts
+    owners: frozenset[str]  # columns of its own table that an owner path begins with
+    named: Sequence[tuple[Name, str]]  # whatever other columns it names
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_coverage(runtime: Runtime) -> Report:
+    """Compare what this process declares with the source database's schema; reads it once.
+
+    Raises ``SectionError`` for a file that cannot be read at all, ``DatabaseUnreachable`` or
+    ``DatabaseBusy``.
+    """
+    path = runtime.settings.sections_file
+    if path is None:
+        found = collection(runtime)
+        person: Name = (found.account.table.schema, found.account.table.name)
+        tables = [
+            declared(each)
+            for each in found.sections
+            if isinstance(each, TableSection) and each.database == "source"
+        ]
+        schema = read_schema(runtime.source, {None, *(each.table[0] for each in tables)})
+        check = _Check(schema, person, tables, found.exemptions)
+        others = _others(found.sections)
+        return check.report([*check.findings(), *_facts_missing(others)], len(found.sections))
+    file = read_sections_file(path)
+    tables = [declared_in_file(file, each) for each in file.section]
+    schemas = {None, *file.schemas, *(name[0] for name in file.table_names())}
+    check = _Check(
+        read_schema(runtime.source, schemas),
+        file.subject.table_name,
+        tables,
+        exemptions_of(file),
+    )
+    findings = list(check.findings())
+    findings += _wrong(runtime, path, file, findings)
+    findings += _facts_missing(_others([DSAR_REQUEST]))
+    return check.report(findings, len(file.section) + 1)
+
+
+def look_at_start(runtime: Runtime) -> None:
+    """What a scheduler does before its first sweep, as DSAR_COVERAGE says.
+
+    Logs every kind of gap, or raises ``SectionError`` for them (``refuse``), or looks for none
+    (``off``). Raises ``SectionError`` too for sections that cannot be used. A source database that
+    cannot be looked at is waited for, as ever; with ``refuse`` its error passes.
+    """
+    mode = runtime.settings.coverage
+    try:
+        collection(runtime)
+        report = None if mode == "off" else check_coverage(runtime)
+    except (EnvironmentTrouble, DBAPIError) as error:
+        log.warning("coverage_unknown", error_code=failure_of(error).code)
+        if mode == "refuse":
+            raise
+        return
+    if report is None or not report.findings:
+        return
+    if mode == "refuse":
+        raise SectionError(
+            f"{len(report.findings)} finding(s) of coverage, and DSAR_COVERAGE is refuse; see: "
+            "dsar coverage"
+        )
+    for problem, count in Counter(each.problem for each in report.findings).items():
+        log.error("coverage_gap", error_code=str(problem), count=count)
+
+
+def declared(section: TableSection) -> Declared:
+    """What a section over a model's table says."""
+    named = [
+        ((hop.table.schema, hop.table.name), target.name)
+        for path in section.owner_paths
+        for hop in path.hops
+        for target in hop.targets
+    ]
+    named += [
+        ((path.hops[-1].table.schema, path.hops[-1].table.name), path.column)
+        for path in section.owner_paths
+        if path.hops
+    ]
+    deleted = section.leave_out_deleted
+    return Declared(
+        section.name,
+        (section.table.schema, section.table.name),
+        section.columns,
+        section.facts,
+        frozenset(name for path in section.owner_paths for name in path.first_columns),
+        named,
+        _reasons(section.columns, None if deleted is None else deleted.reason),
+    )
+
+
+def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
+    """What one ``[[section]]`` says."""
+    owners: set[str] = set()
+    named: list[tuple[Name, str]] = [(entry.table_name, each) for each in entry.order_by]
+    for owner in entry.owner:
+        at = entry.table_name
+        for join in owner.path:
+            named += [(at, here) for here, _ in join.pairs]
+            named += [(join.table, there) for _, there in join.pairs]
+            at = join.table
+        named.append((at, owner.column))
+        first = owner.path[0].pairs if owner.path else [(owner.column, "")]
+        owners.update(here for here, _ in first)
+    if entry.table_name == file.subject.table_name:
+        owners.add(file.subject.key)
+    deleted = entry.leave_out_deleted
+    return Declared(
+        entry.name,
+        entry.table_name,
+        entry.dispositions(),
+        file.facts_of(entry),
+        frozenset(owners),
+        named,
+        _reasons(entry.dispositions(), None if deleted is None else deleted.reason),
+    )
+
+
+def _reasons(columns: Mapping[str, Disposition], deleted: str | None) -> dict[str, str]:
+    """Every reason that was given, by the place that it is for."""
+    reasons: dict[str, str] = {}
+    for name, disposition in columns.items():
+        if isinstance(disposition, Exported):
+            parts = disposition.paths.items()
+            reasons.update({f"{name}.{path}": str(part.reason) for path, part in parts})
+        else:
+            reasons[name] = str(disposition.reason)
+    return reasons if deleted is None else reasons | {"deleted rows": deleted}
+
+
+def _others(sections: Iterable[Section]) -> Iterator[tuple[str, Facts]]:
+    for section in sections:
+        if not isinstance(section, TableSection) or section.database != "source":
+            yield section.name, section.facts
+
+
+def _facts_missing(facts: Iterable[tuple[str, Facts]]) -> Iterator[Finding]:
+    for name, stated in facts:
+        if missing := missing_facts(stated):
+            yield Finding(
+                Problem.FACT_MISSING,
+                f"states no {', '.join(missing)} (GDPR Art. 15(1)); state it in its facts, or in "
+                "those of all",
+                section=name,
+            )
+
+
+def _is_todo(reason: str) -> bool:
+    return not reason.strip() or reason.strip().upper().startswith("TODO")
+
+
+class _Check:
+    """The schema and the declarations, side by side."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        person: Name,
+        sections: Sequence[Declared],
+        exemptions: Sequence[Exemption],
+    ) -> None:
+        self._schema = schema
+        shape = schema.named(person)
+        self._person = person if shape is None else shape.name
+        self._sections = sections
+        self._exemptions = exemptions
+        self._by_table: defaultdict[Name, list[Declared]] = defaultdict(list)
+        for each in sections:
+            if found := schema.named(each.table):
+                self._by_table[found.name].append(each)
+
+    def report(self, findings: Iterable[Finding], sections: int) -> Report:
+        tables = self._schema.tables.values()
+        columns = sum(len(table.columns) for table in tables)
+        return Report(len(tables), columns, sections, tuple(findings))
+
+    def findings(self) -> Iterator[Finding]:
+        """Every gap between the two, tables in order of their names."""
+        leading = self._schema.distances(self._person) if self._is_there(self._person) else {}
+        for name in sorted(self._schema.tables, key=str):
+            table = self._schema.tables[name]
+            if name in self._by_table:
+                yield from self._covered(table)
+            elif name in leading:
+                yield from self._uncovered(table, leading[name])
+            else:
+                yield from self._looks_personal(table)
+        for each in self._sections:
+            yield from self._gone(each)
+            yield from self._unreasoned(each)
+        yield from _facts_missing((each.section, each.facts) for each in self._sections)
+        for exemption in self._exemptions:
+            yield from self._exemption(exemption)
+
+    def _is_there(self, name: Name) -> bool:
+        return name in self._schema.tables
+
+    def _exempt(self, table: TableShape) -> set[str]:
+        """The columns of a table that were exempted, or all of them."""
+        found: set[str] = set()
+        for each in self._exemptions:
+            shape = self._schema.named((each.schema, each.table))
+            if shape is table:
+                found.update(each.columns or table.columns)
+        return found
+
+    def _covered(self, table: TableShape) -> Iterator[Finding]:
+        sections = self._by_table[table.name]
+        exempt = self._exempt(table)
+        missing = [
+            name
+            for name in table.columns
+            if name not in exempt and not any(name in each.columns for each in sections)
+        ]
+        if missing:
+            yield Finding(
+                Problem.COLUMN_UNCOVERED,
+                "no disposition; declare each exported, withheld or masked",
+                section=sections[0].section,
+                table=shown(table.name),
+                columns=missing,
+            )
+        for key in self._schema.keys_of(table.name):
+            name = key.columns[0]
+            if key.target != self._person or len(key.columns) > 1 or name in exempt:
+                continue
+            if any(name in each.owners or self._hides(each, name) for each in sections):
+                continue
+            yield Finding(
+                Problem.OWNER_UNUSED,
+                "names a person, but no owner path begins with it, so that rows are missed; add it "
+                "to owner, mask it, or exempt the column with a reason",
+                section=sections[0].section,
+                table=shown(table.name),
+                columns=[name],
+            )
+
+    def _hides(self, section: Declared, name: str) -> bool:
+        disposition = section.columns.get(name)
+        return disposition is not None and not isinstance(disposition, Exported)
+
+    def _uncovered(self, table: TableShape, distance: int) -> Iterator[Finding]:
+        missing = [name for name in table.columns if name not in self._exempt(table)]
+        if not missing:
+            return
+        way = next(iter(self._schema.ways(table.name, self._person)), ())
+        through = " → ".join(shown(key.target) for key in way)
+        guessed = " by the names of its columns" if any(key.guessed for key in way) else ""
+        yield Finding(
+            Problem.TABLE_UNCOVERED,
+            f"leads to a person{guessed} ({through}) and no section covers it; add one, or exempt "
+            "the table with a reason",
+            table=shown(table.name),
+            columns=missing,
+        )
+
+    def _looks_personal(self, table: TableShape) -> Iterator[Finding]:
+        exempt = self._exempt(table)
+        personal = [name for name in self._schema.personal(table.name) if name not in exempt]
+        if personal:
+            yield Finding(
+                Problem.LOOKS_PERSONAL,
+                "looks personal, though no foreign key leads to a person; cover the table by a "
+                "section, or exempt it (or these columns) with a reason",
+                table=shown(table.name),
+                columns=personal,
+            )
+
+    def _gone(self, section: Declared) -> Iterator[Finding]:
+        table = self._schema.named(section.table)
+        names = [(section.table, each) for each in (*section.columns, *section.owners)]
+        gone: dict[Name, list[str]] = {}
+        for name, column in (*names, *section.named):
+            shape = self._schema.named(name)
+            if shape is None:
+                gone.setdefault(name, [])
+            elif column not in shape.columns and column not in gone.get(name, ()):
+                gone.setdefault(name, []).append(column)
+        for name, columns in gone.items():
+            what = "these columns" if columns else "this table"
+            yield Finding(
+                Problem.COLUMN_GONE if columns else Problem.TABLE_GONE,
+                f"the section names {what}, and the database has none; take it out, or mend it",
+                section=section.section,
+                table=shown(name if table is None or name != section.table else table.name),
+                columns=columns,
+            )
+
+    def _unreasoned(self, section: Declared) -> Iterator[Finding]:
+        if places := [place for place, reason in section.reasons.items() if _is_todo(reason)]:
+            yield Finding(
+                Problem.REASON_MISSING,
+                "a person must decide here: give the reason, or export it",
+                section=section.section,
+                table=shown(section.table),
+                columns=places,
+            )
+
+    def _exemption(self, exemption: Exemption) -> Iterator[Finding]:
+        name = (exemption.schema, exemption.table)
+        shape = self._schema.named(name)
+        gone = [] if shape is None else [c for c in exemption.columns if c not in shape.columns]
+        if shape is None or gone:
+            yield Finding(
+                Problem.COLUMN_GONE if gone else Problem.TABLE_GONE,
+                "exempted, and the database has none; take the exemption out",
+                table=shown(name),
+                columns=gone,
+            )
+        if _is_todo(exemption.reason):
+            yield Finding(
+                Problem.REASON_MISSING,
+                "a person must decide here: say why it is exempt, or cover it by a section",
+                table=shown(name),
+                columns=exemption.columns,
+            )
+
+
+def _wrong(
+    runtime: Runtime, path: Path, file: SectionsFile, findings: Sequence[Finding]
+) -> Iterator[Finding]:
+    """What else keeps the file, or a section of it, from being used."""
+    told = {each.section for each in findings if each.problem in _EXPLAINED}
+    try:
+        collection(runtime)
+        return
+    except SectionError as error:
+        whole = error
+    try:
+        binding = Binding.of(path, file, runtime.source)
+    except SectionError as error:
+        yield Finding(Problem.SECTION_WRONG, str(error))
+        return
+    for entry in file.section:
+        if entry.name in told:
+            continue
+        try:
+            binding.bind(entry)
+        except SectionError as error:
+            told.add(entry.name)
+            yield Finding(Problem.SECTION_WRONG, str(error), section=entry.name)
+    if not told:
+        yield Finding(Problem.SECTION_WRONG, str(whole))
+
+
+_EXPLAINED = frozenset({Problem.COLUMN_UNCOVERED, Problem.COLUMN_GONE, Problem.TABLE_GONE})

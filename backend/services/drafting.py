@@ -1,0 +1,355 @@
+"""A first ``sections.toml``, written from a database's foreign keys and the names of its columns.
+
+What is sure is written down; what a person must decide stands as ``TODO``, and ``dsar coverage``
+fails until none is left. The same schema gives the same text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import sqlalchemy as sa
+
+from backend.errors import UsageError
+from backend.services.reflection import Name, shown
+from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way
+from backend.services.section_binding import ACCOUNT
+from backend.services.sections import FACT_NAMES, Reason
+from backend.services.telling_names import (
+    ACTING,
+    AUDIT,
+    LIKE_A_PERSON,
+    ORIGIN,
+    looks_doubtful,
+    looks_personal,
+    looks_secret,
+    tells,
+    words,
+)
+
+# Where people usually are; the first that is there.
+_PEOPLE: Final = (
+    *("users", "user", "auth_user", "accounts_user", "customers", "customer", "people", "persons"),
+    *("person", "members", "member", "clients", "client", "accounts", "account"),
+)
+_WIDTH: Final = 96
+_FACTS: Final = {
+    "purpose": "TODO: what the data is used for",
+    "categories": "TODO: what kinds of data these are",
+    "recipients": "TODO: who else gets it, or none",
+    "retention": "TODO: how long it is kept, or what decides that",
+    "transfers": "TODO: to where outside the EEA and with what safeguards, or none",
+}
+_DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
+_HEAD: Final = """\
+# What an export holds of each person: drafted by `dsar sections draft`. Read it all, then settle
+# every TODO; `dsar coverage` tells what is left.
+#
+# - exported: as it is. withheld: never even read, with the reason. masked: the row is kept, the
+#   value replaced by a note; with unless_own only where that column names somebody else.
+# - owner: how a row leads to the person. Several owners are united.
+# - Soft-deleted rows are in. To leave them out:
+#   leave_out_deleted = { column = "deleted_at", reason = "..." }
+version = 1
+"""
+_ABOUT_FACTS: Final = """\
+# What Art. 15 of the GDPR wants told beside the data. These hold for every section; a section may
+# state its own: facts.purpose = "...". Each may be one text a language: { en = "...", de = "..." }.
+"""
+
+
+def find_person(schema: Schema, table: str | None) -> TableShape:
+    """The people's table: the one named (``schema.table`` too), else one of a usual name.
+
+    Raises ``UsageError``.
+    """
+    if table is not None:
+        wanted = re.fullmatch(r"(?:([^.]+)\.)?([^.]+)", table)
+        found = wanted and schema.named((wanted[1], wanted[2]))
+        if found:
+            return found
+    else:
+        by_name = {name[1].lower(): shape for name, shape in schema.tables.items()}
+        for usual in _PEOPLE:
+            if usual in by_name:
+                return by_name[usual]
+    there = ", ".join(sorted(shown(name) for name in schema.tables)) or "none at all"
+    raise UsageError(f"which table are the people in? Say --subject-table NAME; there are: {there}")
+
+
+def find_key(person: TableShape, key: str | None) -> str:
+    """The column by which a request names a person: the one given, else the primary key.
+
+    Raises ``UsageError``.
+    """
+    if key is not None and key in person.columns:
+        return key
+    if key is None and len(person.primary_key) == 1:
+        return person.primary_key[0]
+    raise UsageError(
+        f"by which column of {shown(person.name)} does a request name a person? Say --subject-key "
+        f"COLUMN; there are: {', '.join(person.columns)}"
+    )
+
+
+def draft(schema: Schema, person: TableShape, key: str, schemas: Sequence[str] = ()) -> str:
+    """The text of a first ``sections.toml``; valid, and told by ``coverage`` what it lacks.
+
+    ``schemas`` are those that coverage is to look at beside the connection's own.
+    """
+    return "\n".join(_Drafting(schema, person, key, schemas).lines()) + "\n"
+
+
+@dataclass
+class _Plan:
+    """What will be said of one table."""
+
+    table: TableShape
+    name: str
+    owners: Sequence[Way]
+    notes: list[str] = field(default_factory=list)
+    exported: list[str] = field(default_factory=list)
+    withheld: dict[str, str] = field(default_factory=dict)
+    masked: dict[str, str | None] = field(default_factory=dict)  # unless_own
+
+
+class _Drafting:
+    def __init__(
+        self, schema: Schema, person: TableShape, key: str, schemas: Sequence[str]
+    ) -> None:
+        self._schema = schema
+        self._schemas = schemas
+        self._person = person
+        self._key = key
+        self._distances = schema.distances(person.name)
+        self._names = {ACCOUNT, "dsar_request", "meta", "index"}
+
+    def lines(self) -> Iterator[str]:
+        yield _HEAD
+        if self._schemas:
+            yield from _list("schemas", list(self._schemas))
+            yield ""
+        yield "[subject]"
+        yield from _table(self._person.name)
+        yield f"key = {_text(self._key)}"
+        yield ""
+        yield _ABOUT_FACTS + "[facts]"
+        for name in FACT_NAMES:
+            if name in _FACTS:
+                yield f"{name} = {_text(_FACTS[name])}"
+        for plan in self._plans():
+            yield from self._section(plan)
+        for table, notes in self._exempt():
+            yield from ("", *(f"# {note}" for note in notes), "[[exempt]]")
+            yield from _table(table.name)
+            yield 'reason = "TODO: why no section needs to cover it"'
+
+    # -- which tables ------------------------------------------------------------------------
+
+    def _plans(self) -> Iterator[_Plan]:
+        yield self._decide(_Plan(self._person, ACCOUNT, ((),)))
+        for name in sorted(self._distances, key=lambda each: (self._distances[each], str(each))):
+            if name != self._person.name:
+                ways = self._schema.ways(name, self._person.name)
+                table = self._schema.tables[name]
+                yield self._decide(_Plan(table, self._named(name), ways, self._notes(table, ways)))
+        for key, table in self._referred():
+            way = (ForeignKey(key.target_columns, self._person.name, key.columns),)
+            note = (
+                f"The person's own row refers to it: {shown(self._person.name)}.{key.columns[0]}."
+            )
+            yield self._decide(_Plan(table, self._named(table.name), [way], [note]))
+
+    def _referred(self) -> Iterator[tuple[ForeignKey, TableShape]]:
+        """Tables that the person's row refers to and that look personal, such as an address."""
+        seen = set()
+        for key in self._schema.keys_of(self._person.name):
+            table = self._schema.tables.get(key.target)
+            if table is None or key.target in self._distances or key.target in seen:
+                continue
+            if self._schema.personal(table.name) and not _is_people(table):
+                seen.add(key.target)
+                yield key, table
+
+    def _exempt(self) -> Iterator[tuple[TableShape, list[str]]]:
+        covered = {*self._distances, *(table.name for _, table in self._referred())}
+        for name in sorted(self._schema.tables, key=str):
+            table = self._schema.tables[name]
+            if name not in covered and (personal := self._schema.personal(table.name)):
+                yield (
+                    table,
+                    [
+                        f"{', '.join(personal)}: looks personal, and no foreign key leads to a "
+                        "person.",
+                        "Say here why it is exempt, or cover it by a section.",
+                    ],
+                )
+
+    def _named(self, name: Name) -> str:
+        base = "_".join(words(name[1])) or "table"
+        base = base if base.isascii() else "table"
+        found, number = base, 1
+        while found in self._names:
+            number += 1
+            found = f"{base}_{number}"
+        self._names.add(found)
+        return found
+
+    def _notes(self, table: TableShape, ways: Sequence[Way]) -> list[str]:
+        notes = []
+        if any(key.guessed for way in ways for key in way):
+            notes.append(
+                "No foreign key says so: guessed from the columns' names. Check the owner."
+            )
+        taken = {way[0].columns for way in ways}
+        for key in self._schema.keys_of(table.name):
+            if key.columns not in taken and key.target in self._distances:
+                notes.append(
+                    f"Also leads to a person by {', '.join(key.columns)} → {shown(key.target)}; "
+                    "add that owner if such rows are theirs, too."
+                )
+        return notes
+
+    # -- which columns -----------------------------------------------------------------------
+
+    def _decide(self, plan: _Plan) -> _Plan:
+        table = plan.table
+        keys = {key.columns[0]: key for key in self._schema.keys_of(table.name) if _single(key)}
+        to_person = [name for name, key in keys.items() if key.target == self._person.name]
+        acting = self._acting(table, to_person)
+        for name, column in table.columns.items():
+            if name in keys:
+                self._decide_reference(plan, name, keys[name], to_person)
+            elif looks_secret(name, column.type):
+                plan.withheld[name] = str(Reason.CREDENTIAL)
+            elif looks_doubtful(name, column.type):
+                plan.withheld[name] = _DOUBT
+            elif self._is_of_who_acted(table, name, acting):
+                plan.masked[name] = acting
+            else:
+                plan.exported.append(name)
+            if isinstance(column.type, sa.JSON):
+                plan.notes.append(
+                    f"{name} is JSON. Secrets in it: "
+                    f'json.{_key(name)}.withheld = {{ "a.*.b" = "credential" }}'
+                )
+        return plan
+
+    def _decide_reference(
+        self, plan: _Plan, name: str, key: ForeignKey, to_person: Sequence[str]
+    ) -> None:
+        if key.target == self._person.name:
+            # With one such column the row is theirs; with several it may name somebody else.
+            if len(to_person) > 1 or plan.table is self._person:
+                plan.masked[name] = name
+                return
+        else:
+            target = self._schema.tables.get(key.target)
+            if target is not None and key.target not in self._distances and _is_people(target):
+                plan.masked[name] = None
+                return
+        plan.exported.append(name)
+
+    def _acting(self, table: TableShape, to_person: Sequence[str]) -> str | None:
+        """The column that says who did what an audit log tells."""
+        return next((name for name in to_person if tells(name, ACTING)), None)
+
+    def _is_of_who_acted(self, table: TableShape, name: str, acting: str | None) -> bool:
+        """Whether a column of an audit log tells of whoever acted, who may be staff."""
+        if not tells(table.name[1], AUDIT):
+            return False
+        if tells(name, ORIGIN):
+            return acting is not None
+        return tells(name, ACTING) and looks_personal("", name)
+
+    # -- as text -----------------------------------------------------------------------------
+
+    def _section(self, plan: _Plan) -> Iterator[str]:
+        yield from ("", *(f"# {note}" for note in plan.notes), "[[section]]")
+        yield f"name = {_text(plan.name)}"
+        yield from _table(plan.table.name)
+        if plan.table is not self._person:
+            yield from self._owner(plan.owners)
+        yield from _list("exported", plan.exported)
+        for name, reason in plan.withheld.items():
+            yield f"withheld.{_key(name)} = {_text(reason)}"
+        for name, own in plan.masked.items():
+            reason = _text(str(Reason.OTHER_PERSON))
+            own_part = "" if own is None else f", unless_own = {_text(own)}"
+            value = f"{{ reason = {reason}{own_part} }}" if own_part else reason
+            yield f"masked.{_key(name)} = {value}"
+
+    def _owner(self, ways: Sequence[Way]) -> Iterator[str]:
+        entries = [self._way(way) for way in ways]
+        if len(entries) == 1:
+            yield f"owner = {entries[0]}"
+        elif all(entry.startswith('"') for entry in entries):
+            yield f"owner = [{', '.join(entries)}]"
+        else:
+            yield from ("owner = [", *(f"  {entry}," for entry in entries), "]")
+
+    def _way(self, way: Way) -> str:
+        *joins, last = way
+        column = last.columns[0]
+        if last.target_columns != (self._key,) or not _single(last):
+            joins.append(last)
+            column = self._key
+        if not joins:
+            return _text(column)
+        path = ", ".join(_join(key) for key in joins)
+        return f"{{ path = [{path}], column = {_text(column)} }}"
+
+
+def _single(key: ForeignKey) -> bool:
+    return len(key.columns) == 1
+
+
+def _is_people(table: TableShape) -> bool:
+    """Whether a table looks as if each row were a person: staff, for example."""
+    return any(tells(name, LIKE_A_PERSON) for name in table.columns)
+
+
+def _join(key: ForeignKey) -> str:
+    table = ".".join(_identifier(part) for part in key.target if part)
+    pairs = zip(key.columns, key.target_columns, strict=True)
+    text = ", ".join(f"{_identifier(a)} = {table}.{_identifier(b)}" for a, b in pairs)
+    return f"'{text}'" if '"' in text and "'" not in text else _text(text)
+
+
+def _identifier(name: str) -> str:
+    return name if re.fullmatch(r'[^\s".,=]+', name) else f'"{name}"'
+
+
+def _table(name: Name) -> Iterator[str]:
+    yield f"table = {_text(name[1])}"
+    if name[0] is not None:
+        yield f"schema = {_text(name[0])}"
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _list(key: str, names: Sequence[str]) -> Iterator[str]:
+    whole = f"{key} = [{', '.join(map(_text, names))}]"
+    if len(whole) <= _WIDTH:
+        yield whole
+        return
+    yield f"{key} = ["
+    line = " "
+    for name in names:
+        item = f" {_text(name)},"
+        if len(line) + len(item) > _WIDTH:
+            yield line
+            line = " "
+        line += item
+    yield line
+    yield "]"

@@ -1,0 +1,190 @@
+"""A database's real schema, and which of its tables lead to a person.
+
+Every table is read, with its foreign keys. Where an application declares none (many do not), a
+column that is named after another table (``user_id`` beside ``users``) counts as one: ``guessed``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.reflection import Inspector
+
+from backend.services.reflection import Name, inspecting, json_columns, plain_name
+from backend.services.subject_keys import kind_of
+from backend.services.telling_names import is_bookkeeping, looks_personal
+
+# More ways than these from one table are of no help to anybody.
+_WAYS: Final = 12
+# A partition's rows are its parent's.
+_PARTITIONS: Final = (
+    "SELECT n.nspname, c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """Columns of a table that name a row of ``target``."""
+
+    columns: tuple[str, ...]
+    target: Name
+    target_columns: tuple[str, ...]
+    guessed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """One table as the database has it."""
+
+    name: Name
+    columns: Mapping[str, sa.Column[Any]]
+    primary_key: tuple[str, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+
+
+Way = tuple[ForeignKey, ...]  # from a table to the person, in order
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Tables that an application made; bookkeeping tables (ours, a migration tool's) left out."""
+
+    default_schema: str | None
+    tables: Mapping[Name, TableShape] = field(default_factory=dict)
+
+    def named(self, name: Name) -> TableShape | None:
+        """A table by its name, its schema written or not."""
+        return self.tables.get(plain_name(name, self.default_schema))
+
+    @cached_property
+    def _keys(self) -> Mapping[Name, tuple[ForeignKey, ...]]:
+        return {name: (*t.foreign_keys, *self._guesses(t)) for name, t in self.tables.items()}
+
+    def keys_of(self, name: Name) -> tuple[ForeignKey, ...]:
+        """A table's foreign keys, declared first, then guessed ones."""
+        return self._keys[name]
+
+    def personal(self, name: Name) -> list[str]:
+        """The columns of a table that look personal; a reference to another row does not."""
+        keys = {column for key in self._keys[name] for column in key.columns}
+        columns = self.tables[name].columns
+        return [each for each in columns if each not in keys and looks_personal(name[1], each)]
+
+    def distances(self, person: Name) -> dict[Name, int]:
+        """Every table that leads to the person's, by its number of foreign keys on the way."""
+        found = {person: 0}
+        while True:
+            last = max(found.values())
+            near = {
+                name
+                for name, keys in self._keys.items()
+                if name not in found and any(found.get(key.target) == last for key in keys)
+            }
+            if not near:
+                return found
+            found.update(dict.fromkeys(sorted(near, key=str), last + 1))
+
+    def ways(self, name: Name, person: Name) -> list[Way]:
+        """The shortest ways from a table to the person's."""
+        return list(islice(self._ways(name, self.distances(person)), _WAYS))
+
+    def _ways(self, name: Name, distances: Mapping[Name, int]) -> Iterator[Way]:
+        if distances[name] == 0:
+            yield ()
+            return
+        for key in self._keys[name]:
+            if distances.get(key.target) == distances[name] - 1:
+                for rest in self._ways(key.target, distances):
+                    yield (key, *rest)
+
+    def _guesses(self, table: TableShape) -> Iterator[ForeignKey]:
+        known = {name for key in table.foreign_keys for name in key.columns}
+        for column in table.columns.values():
+            found = re.fullmatch(r"(.+?)_?(?:id|ID|Id|uuid)", column.name)
+            if column.name in known or found is None:
+                continue
+            target = next(self._tables_called(found[1], table.name[0]), None)
+            if target is None or len(target.primary_key) != 1:
+                continue
+            (key,) = target.primary_key
+            is_its_own = target is table and table.primary_key == (column.name,)
+            if not is_its_own and kind_of(target.columns[key]) is kind_of(column):
+                yield ForeignKey((column.name,), target.name, (key,), guessed=True)
+
+    def _tables_called(self, word: str, schema: str | None) -> Iterator[TableShape]:
+        small = word.lower()
+        plurals = {small, f"{small}s", f"{small}es", re.sub("y$", "ies", small)}
+        if small == "person":
+            plurals.add("people")
+        for name, table in self.tables.items():
+            if name[0] == schema and name[1].lower() in plurals:
+                yield table
+
+
+def read_schema(engine: Engine, schemas: Iterable[str | None] = (None,)) -> Schema:
+    """Read every table of these schemas (None: the connection's own).
+
+    Raises ``DatabaseUnreachable`` or ``DatabaseBusy``.
+    """
+    with inspecting(engine) as inspector:
+        default = inspector.default_schema_name
+        tables: dict[Name, TableShape] = {}
+        for schema in sorted({None if s == default else s for s in schemas}, key=str):
+            for table in _tables(inspector, schema, _partitions(inspector)):
+                tables[table.name] = table
+    return Schema(default, tables)
+
+
+def _partitions(inspector: Inspector) -> set[tuple[str, str]]:
+    if inspector.dialect.name != "postgresql":
+        return set()
+    with inspector._operation_context() as connection:
+        return {(row[0], row[1]) for row in connection.exec_driver_sql(_PARTITIONS)}
+
+
+def _tables(
+    inspector: Inspector, schema: str | None, partitions: set[tuple[str, str]]
+) -> Iterator[TableShape]:
+    columns = inspector.get_multi_columns(schema)
+    keys = inspector.get_multi_pk_constraint(schema)
+    foreign = inspector.get_multi_foreign_keys(schema)
+    there = {name for _, name in columns}
+    for place in sorted(columns, key=str):
+        table = place[1]
+        at = (schema or inspector.default_schema_name or "", table)
+        if is_bookkeeping(table) or at in partitions:
+            continue
+        as_json = json_columns(inspector, schema, table)
+        shaped = sa.Table(table, sa.MetaData(), schema=schema)
+        for each in columns[place]:
+            kind = sa.JSON() if each["name"] in as_json else each["type"]
+            shaped.append_column(sa.Column(each["name"], kind))
+        yield TableShape(
+            (schema, table),
+            {str(column.name): column for column in shaped.columns},
+            tuple(keys[place]["constrained_columns"]) if keys.get(place) else (),
+            tuple(_foreign_keys(inspector, foreign.get(place) or (), schema, there)),
+        )
+
+
+def _foreign_keys(
+    inspector: Inspector, found: Sequence[Any], schema: str | None, there: set[str]
+) -> Iterator[ForeignKey]:
+    for key in sorted(found, key=lambda each: each["constrained_columns"]):
+        target = key["referred_table"]
+        if target not in there and key["referred_schema"] in (None, schema):
+            # SQLite does not mind how a table's name is written.
+            target = next((each for each in there if each.lower() == target.lower()), target)
+        yield ForeignKey(
+            tuple(key["constrained_columns"]),
+            plain_name((key["referred_schema"], target), inspector.default_schema_name),
+            tuple(key["referred_columns"]),
+        )

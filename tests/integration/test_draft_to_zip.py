@@ -1,0 +1,321 @@
+"""Strangers' databases, from a draft by coverage to the ZIP; and what coverage finds on the way."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.errors import SectionError, UsageError
+from backend.migrations.runner import migrate
+from backend.services.collection import count_rows
+from backend.services.coverage import Problem, Report, check_coverage, look_at_start
+from backend.services.drafting import draft, find_key, find_person
+from backend.services.dsar_collectors import collection
+from backend.services.dsar_exporter import persist_dsar_export
+from backend.services.schema_graph import read_schema
+from backend.services.section_binding import key_type_of
+from tests.harness import World, members
+from tests.strangers import CHINOOK, DJANGO, PAGILA, RAILS, Stranger, make, settled
+from tests.worlds import POSTGRESQL, SERVERS, SQLITE, database
+
+CASES = {
+    "chinook": (CHINOOK, [SQLITE, *SERVERS]),
+    "pagila": (PAGILA, [POSTGRESQL]),
+    "django": (DJANGO, [SQLITE]),
+    "rails": (RAILS, [SERVERS[-1]]),
+}
+
+
+def world_with(stranger: Stranger, url: str, folder: Path) -> World:
+    world = World(url, folder, {"DSAR_SECTIONS_FILE": str(folder / "sections.toml")})
+    with world.begin() as connection:
+        make(stranger, connection)
+    return world
+
+
+@pytest.fixture(params=[(name, kind) for name, (_, kinds) in CASES.items() for kind in kinds])
+def strangers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, Stranger]]:
+    name, kind = request.param
+    with database(kind, request, tmp_path) as url:
+        world = world_with(CASES[name][0], url, tmp_path)
+        yield world, CASES[name][0]
+        world.close()
+
+
+@pytest.fixture
+def chinook(tmp_path: Path) -> Iterator[World]:
+    world = world_with(CHINOOK, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    write(world, settled(drafted(world)))
+    yield world
+    world.close()
+
+
+def drafted(world: World, table: str | None = None) -> str:
+    with world.services() as services:
+        schema = read_schema(services.runtime.source)
+        person = find_person(schema, table)
+        return draft(schema, person, find_key(person, None))
+
+
+def write(world: World, text: str) -> None:
+    (world.root / "sections.toml").write_text(text, "utf-8")
+
+
+def covered(world: World) -> Report:
+    with world.services() as services:
+        return check_coverage(services.runtime)
+
+
+def problems(report: Report) -> set[Problem]:
+    return {finding.problem for finding in report.findings}
+
+
+def test_draft_settled_passes_coverage_and_exports(strangers: tuple[World, Stranger]) -> None:
+    world, stranger = strangers
+    text = drafted(world)
+    assert drafted(world) == text
+    tomllib.loads(text)
+    write(world, text)
+    before = covered(world)
+    assert problems(before) <= {Problem.FACT_MISSING, Problem.REASON_MISSING}
+    assert Problem.FACT_MISSING in problems(before)
+    write(world, settled(text))
+    assert covered(world).findings == ()
+
+    settings = world.settings()
+    migrate(settings, key_type=key_type_of(settings))
+    world.request(stranger.person, "R-1")
+    with world.services() as services:
+        declared = collection(services.runtime)
+        counts = count_rows(declared, declared.subject(stranger.person, None))
+        assert counts == stranger.sections | {"dsar_request": 0}
+        result = persist_dsar_export("R-1")
+        assert result["ok"], result
+    content = json.dumps(members(world.public("R-1")), ensure_ascii=False)
+    for each in stranger.shown:
+        assert each in content, each
+    for each in stranger.hidden:
+        assert each not in content, each
+
+
+def test_coverage_new_table_and_new_column_are_found(chinook: World) -> None:
+    with chinook.begin() as connection:
+        connection.exec_driver_sql(
+            'CREATE TABLE "Review" (id INTEGER PRIMARY KEY, line INTEGER REFERENCES '
+            '"InvoiceLine" ("InvoiceLineId"), stars INTEGER)'
+        )
+        connection.exec_driver_sql('ALTER TABLE "Invoice" ADD COLUMN "Note" TEXT')
+        connection.exec_driver_sql("CREATE TABLE contacts (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.exec_driver_sql('CREATE TABLE "Wish" (id INTEGER PRIMARY KEY, customer_id INT)')
+    found = {(f.problem, f.table, tuple(f.columns)): f.message for f in covered(chinook).findings}
+    uncovered = (Problem.TABLE_UNCOVERED, "Review", ("id", "line", "stars"))
+    assert set(found) == {
+        uncovered,
+        (Problem.COLUMN_UNCOVERED, "Invoice", ("Note",)),
+        (Problem.LOOKS_PERSONAL, "contacts", ("name",)),
+        (Problem.TABLE_UNCOVERED, "Wish", ("id", "customer_id")),
+    }
+    assert "InvoiceLine → Invoice → Customer" in found[uncovered]
+
+
+def test_coverage_what_is_gone_is_found_both_ways(chinook: World) -> None:
+    with chinook.begin() as connection:
+        connection.exec_driver_sql('ALTER TABLE "Customer" DROP COLUMN "Fax"')
+        connection.exec_driver_sql('DROP TABLE "InvoiceLine"')
+    text = (chinook.root / "sections.toml").read_text("utf-8")
+    write(chinook, text + '[[exempt]]\ntable = "Ghost"\nreason = "r"\n')
+    found = {(f.problem, f.section, f.table, tuple(f.columns)) for f in covered(chinook).findings}
+    assert found == {
+        (Problem.COLUMN_GONE, "account", "Customer", ("Fax",)),
+        (Problem.TABLE_GONE, "invoice_line", "InvoiceLine", ()),
+        (Problem.TABLE_GONE, None, "Ghost", ()),
+    }
+
+
+def test_coverage_exempted_columns_and_tables_are_no_gap(chinook: World) -> None:
+    with chinook.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE contacts (id INTEGER, name TEXT, email TEXT)")
+    text = (chinook.root / "sections.toml").read_text("utf-8")
+    exempt = '[[exempt]]\ntable = "contacts"\nreason = "press, public"\ncolumns = ["name"]\n'
+    write(chinook, text + exempt)
+    (finding,) = covered(chinook).findings
+    assert list(finding.columns) == ["email"]
+    write(chinook, text + exempt.replace('columns = ["name"]\n', ""))
+    assert covered(chinook).findings == ()
+
+
+def test_coverage_second_person_column_without_owner_path_is_found(tmp_path: Path) -> None:
+    messages = Stranger(
+        [
+            "CREATE TABLE users (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE messages (id INTEGER PRIMARY KEY, sender INTEGER REFERENCES users (id), "
+            "recipient INTEGER REFERENCES users (id), body TEXT)",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(messages, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = settled(drafted(world))
+    assert 'owner = ["recipient", "sender"]' in text
+    write(world, text.replace('owner = ["recipient", "sender"]', 'owner = "sender"'))
+    assert covered(world).findings == ()  # masked: somebody decided
+    masked = 'masked.recipient = { reason = "another person", unless_own = "recipient" }\n'
+    assert masked in text
+    text = text.replace(masked, "").replace('["recipient", "sender"]', '"sender"')
+    write(
+        world, text.replace('exported = ["id", "body"]', 'exported = ["id", "recipient", "body"]')
+    )
+    (finding,) = covered(world).findings
+    assert (finding.problem, list(finding.columns)) == (Problem.OWNER_UNUSED, ["recipient"])
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('owner = "CustomerId"', 'owner = "rep"', Problem.SECTION_WRONG),
+        ('name = "account"', 'name = "customer"', Problem.SECTION_WRONG),
+        ('masked.SupportRepId = "another person"', 'masked.SupportRepId = "TODO"',
+         Problem.REASON_MISSING),
+        ('purpose = "settled', 'purpose = "TODO', Problem.FACT_MISSING),
+    ],
+)  # fmt: skip
+def test_coverage_what_cannot_be_used_is_a_finding(
+    chinook: World, old: str, new: str, problem: Problem
+) -> None:
+    text = (chinook.root / "sections.toml").read_text("utf-8")
+    assert old in text
+    write(chinook, text.replace(old, new))
+    if new == 'owner = "rep"':
+        with chinook.begin() as connection:
+            connection.exec_driver_sql(
+                'ALTER TABLE "Invoice" ADD COLUMN rep INTEGER REFERENCES "Employee"'
+            )
+        write(chinook, text.replace(old, new).replace('"Total"', '"Total", "rep"'))
+    assert problem in problems(covered(chinook))
+
+
+@pytest.mark.parametrize("mode", ["warn", "refuse", "off"])
+def test_scheduler_start_tells_of_gaps_as_set(
+    chinook: World, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with chinook.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
+    with chinook.services(coverage=mode) as services:
+        if mode == "refuse":
+            with pytest.raises(SectionError, match="DSAR_COVERAGE is refuse; see: dsar coverage"):
+                look_at_start(services.runtime)
+        else:
+            look_at_start(services.runtime)
+    text = "".join(capsys.readouterr())
+    assert ("coverage_gap" in text) == (mode == "warn")
+
+
+@pytest.mark.parametrize("mode", ["warn", "refuse"])
+def test_scheduler_start_waits_for_a_source_that_is_away(chinook: World, mode: str) -> None:
+    from backend.errors import DatabaseUnreachable
+
+    away = "postgresql://nobody@127.0.0.1:1/none"
+    with chinook.services(coverage=mode, source_database_url=away) as services:
+        if mode == "warn":
+            look_at_start(services.runtime)
+            return
+        with pytest.raises(DatabaseUnreachable):
+            look_at_start(services.runtime)
+
+
+def test_coverage_of_the_applications_own_models_passes(world: World) -> None:
+    report = covered(world)
+    assert report.findings == ()
+    assert report.tables == 5
+    with world.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE workflows ADD COLUMN secret_plan VARCHAR(9)")
+        connection.exec_driver_sql("ALTER TABLE users DROP COLUMN phone")
+    found = Counter((f.problem, f.section) for f in covered(world).findings)
+    assert found == {
+        (Problem.COLUMN_UNCOVERED, "workflows"): 1,
+        (Problem.COLUMN_GONE, "account"): 1,
+    }
+
+
+def test_draft_of_cyclic_and_composite_keys(tmp_path: Path) -> None:
+    cyclic = Stranger(
+        [
+            "CREATE TABLE person (id INTEGER PRIMARY KEY, team INTEGER, boss INTEGER REFERENCES "
+            "person (id), FOREIGN KEY (team) REFERENCES team (id))",
+            "CREATE TABLE team (id INTEGER PRIMARY KEY, lead INTEGER REFERENCES person (id))",
+            "CREATE TABLE \"time slot\" (day INTEGER, nr INTEGER, owner INTEGER REFERENCES person "
+            "(id), PRIMARY KEY (day, nr))",
+            "CREATE TABLE visit (id INTEGER PRIMARY KEY, day INTEGER, nr INTEGER, note TEXT, "
+            "FOREIGN KEY (day, nr) REFERENCES \"time slot\" (day, nr))",
+            "INSERT INTO person VALUES (1, NULL, NULL), (2, NULL, 1)",
+            "INSERT INTO team VALUES (1, 1), (2, 2)",
+            "INSERT INTO \"time slot\" VALUES (1, 1, 1), (1, 2, 2)",
+            "INSERT INTO visit VALUES (1, 1, 1, 'mine'), (2, 1, 2, 'theirs'), (3, NULL, 1, NULL)",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(cyclic, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = drafted(world)
+    assert 'masked.boss = { reason = "another person", unless_own = "boss" }' in text
+    write(world, settled(text))
+    assert covered(world).findings == ()
+    with world.services() as services:
+        declared = collection(services.runtime)
+        counts = count_rows(declared, declared.subject("1", None))
+    assert counts == {"account": 1, "team": 1, "time_slot": 1, "visit": 1, "dsar_request": 0}
+    world.close()
+
+
+def test_draft_of_a_person_named_by_another_column_joins_their_table(tmp_path: Path) -> None:
+    mailed = Stranger(
+        [
+            "CREATE TABLE members (id INTEGER PRIMARY KEY, email TEXT UNIQUE)",
+            "CREATE TABLE mails (id INTEGER PRIMARY KEY, mail TEXT REFERENCES members (email))",
+            "INSERT INTO members VALUES (1, 'mine@example.org'), (2, 'other@example.org')",
+            "INSERT INTO mails VALUES (1, 'mine@example.org'), (2, 'other@example.org')",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(mailed, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = drafted(world)
+    assert 'owner = { path = ["mail = members.email"], column = "id" }' in text
+    write(world, settled(text))
+    assert covered(world).findings == ()
+    with world.services() as services:
+        declared = collection(services.runtime)
+        assert count_rows(declared, declared.subject("1", None))["mails"] == 1
+    world.close()
+
+
+def test_draft_needs_to_know_the_people_and_their_key(tmp_path: Path) -> None:
+    odd = Stranger(
+        ["CREATE TABLE things (a INTEGER, b INTEGER, PRIMARY KEY (a, b))"], "1", {}, [], []
+    )
+    world = world_with(odd, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    for table, word in ((None, "--subject-table"), ("x.y", "things"), ("things", "--subject-key")):
+        with pytest.raises(UsageError, match=word):
+            drafted(world, table)
+    world.close()
+
+
+def test_coverage_and_draft_from_the_command_line(chinook: World, tmp_path: Path) -> None:
+    done = chinook.dsar("coverage")
+    assert done.returncode == 0, done.stderr
+    assert done.json["ok"] is True
+    new = tmp_path / "new.toml"
+    arguments = ("sections", "draft", "--subject-table", "Customer", "-o", str(new))
+    assert chinook.dsar(*arguments).returncode == 0
+    again = chinook.dsar(*arguments)
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert chinook.dsar("sections", "draft").stdout == new.read_text("utf-8")
+    found = chinook.dsar("coverage", sections_file=new)
+    assert found.returncode == 1
+    assert {each["problem"] for each in found.json["findings"]} == {
+        "fact_missing",
+        "reason_missing",
+    }
