@@ -124,7 +124,6 @@ class Settings(BaseSettings):
     store_options: Annotated[tuple[tuple[str, str], ...], NoDecode] = Field(default=(), repr=False)
     export_recipients: Annotated[tuple[str, ...], NoDecode] = ()
     coverage: Literal["warn", "refuse", "off"] = "warn"
-    export_root: Path = Field(default=None)  # type: ignore[assignment]  # see _default_export_root
     sweep_cron: str = "*/5 * * * *"
     sweep_limit: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1

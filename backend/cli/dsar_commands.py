@@ -19,7 +19,7 @@ from backend.cli.console import ErrorLine, as_json, print_json, print_table, sho
 from backend.cli.context import application, operator, services
 from backend.cli.decrypt_command import decrypt
 from backend.cli.page_commands import schema
-from backend.cli.section_commands import coverage, sections
+from backend.cli.section_commands import coverage, prove, sections
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
@@ -327,7 +327,7 @@ def _show_request(summary: RequestSummary, json_wanted: bool) -> None:
     )
 
 
-for _command in (coverage, sections):
+for _command in (coverage, decrypt, prove, schema, sections):
     dsar.add_command(_command)
 
 
@@ -346,10 +346,6 @@ def _instant(text: str | None) -> datetime | None:
             param_hint="--received-at",
         ) from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-
-
-dsar.add_command(schema)
-dsar.add_command(decrypt)
 
 
 def main() -> None:

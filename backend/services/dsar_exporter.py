@@ -41,7 +41,7 @@ from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder, write_archive
 from backend.services.claims import Claims, Disposal
-from backend.services.collection import open_collection
+from backend.services.collection import Collection, open_collection
 from backend.services.control import Controller
 from backend.services.disclosure import controller_facts, rights
 from backend.services.dsar_collectors import collection
@@ -102,8 +102,15 @@ def build_dsar_zip_bytes(user_id: Any, reference_id: str | None) -> tuple[bytes,
     """
     if reference_id and not is_usable_reference(reference_id):
         raise BadReference("the reference cannot be a file name; see the README for its alphabet")
+    return build_archive(collection(current_runtime()), user_id, reference_id)
+
+
+def build_archive(
+    declared: Collection, user_id: Any, reference_id: str | None
+) -> tuple[bytes, dict[str, Any]]:
+    """As ``build_dsar_zip_bytes``, of any sections, and without an application context."""
     target = BytesIO()
-    meta, _ = _write(current_runtime(), target, Subject(user_id, reference_id), UNWATCHED, None)
+    meta, _ = _write(declared, target, Subject(user_id, reference_id), UNWATCHED, None)
     content = target.getvalue()
     return content, meta | {"zip_bytes": len(content)}
 
@@ -195,11 +202,12 @@ class _Attempt:
         subject = _subject_of(claim)
         self._store.require_room(self._settings.min_free_bytes)
         recipients = self._settings.export_recipients
+        declared = collection(self._services.runtime)
         with (
             self._store.stage(claim.request_id, claim.token, encrypted=bool(recipients)) as sink,
             encrypted(sink, recipients) as target,
         ):
-            meta, packed = _write(self._services.runtime, target, subject, self._watch, keeper)
+            meta, packed = _write(declared, target, subject, self._watch, keeper)
         version = self._store.check(claim.request_id, claim.token)
         keeper.checkpoint()
         path = self._record(version, packed.rows)
@@ -374,7 +382,7 @@ def _subject_of(claim: Claim) -> Subject:
 
 
 def _write(
-    runtime: Runtime,
+    declared: Collection,
     target: Target,
     subject: Subject,
     watch: Watch,
@@ -386,6 +394,7 @@ def _write(
         if keeper is not None:
             keeper.checkpoint()
 
+    runtime = declared.runtime
     generated_at = runtime.clock.now()
     meta: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -398,9 +407,9 @@ def _write(
         "controller": controller_facts(runtime.settings),
         "rights": rights(runtime.settings.page_language),
     }
-    found, settings = collection(runtime), runtime.settings
-    enclosures = Enclosures(found.sections, page=settings.page, language=settings.page_language)
-    with open_collection(found, subject, checkpoint) as (snapshot, streams):
+    settings = runtime.settings
+    enclosures = Enclosures(declared.sections, page=settings.page, language=settings.page_language)
+    with open_collection(declared, subject, checkpoint) as (snapshot, streams):
         meta["snapshot_at"] = snapshot.taken_at.isoformat()
         packed = write_archive(
             target,

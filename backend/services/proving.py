@@ -1,0 +1,295 @@
+"""Proof by canaries: two people full of tokens in a scratch copy, one of them exported, compared.
+
+The export is made by the code that makes every export. What the declaration says of each column is
+then looked up in the archive: an exported token is there as often as declared, a withheld one
+nowhere, another person's nowhere, a masked one replaced by its note.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from backend.engines import is_sqlite_url, make_control_engine, make_snapshot_engine, named_errors
+from backend.errors import UsageError
+from backend.services.collection import Collection
+from backend.services.dsar_exporter import build_archive
+from backend.services.rendering import json_from_database, json_from_sqlite
+from backend.services.scratch_copy import ScratchCopy, ScratchRow, Token
+from backend.services.sections import Exported, Masked, TableSection, Withheld
+from backend.services.subject_keys import same_key
+from backend.settings import normalise_database_url
+
+
+class Flaw(StrEnum):
+    """What an export may do wrong; stable, for scripts."""
+
+    ROWS = "rows_wrong"
+    MISSING = "token_missing"
+    DOUBLED = "token_doubled"
+    WITHHELD = "withheld_shown"
+    OTHER_PERSON = "other_person_shown"
+    UNMASKED = "not_masked"
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFinding:
+    """One flaw, by section and column."""
+
+    flaw: Flaw
+    section: str
+    column: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was proven: how many rows and tokens; what no token can prove; the flaws."""
+
+    sections: int
+    rows: int
+    tokens: int
+    not_proven: Sequence[str]
+    findings: Sequence[ProofFinding]
+
+
+def prove(declared: Collection, scratch_url: str | None = None) -> Proof:
+    """Fill a scratch copy of the declared tables, export one of its two people, and compare.
+
+    Without ``scratch_url`` the copy is a SQLite file in a temporary folder. A database that is
+    named must hold no table at all; the tables made in it are dropped again. Raises ``UsageError``
+    when it holds some, or is one of this program's own; ``DatabaseUnreachable``.
+    """
+    copy = ScratchCopy(declared)
+    with _scratch(declared, scratch_url) as url, _filled(copy, url):
+        sqlite = is_sqlite_url(url)
+        source = make_snapshot_engine(url, json_from_sqlite if sqlite else json_from_database)
+        runtime = replace(declared.runtime, source=source, kept={})
+        scratch = Collection(
+            runtime=runtime,
+            sections=copy.sections,
+            account=copy.account,
+            request=declared.request,
+            key=copy.key,
+        )
+        try:
+            content, _ = build_archive(scratch, copy.people[0], None)
+        finally:
+            source.dispose()
+    comparison = _Comparison(copy, _read(content))
+    findings = list(comparison.findings())
+    functions = [f"section {each.name}" for each in declared.sections if _elsewhere(each)]
+    return Proof(
+        len(copy.sections),
+        comparison.rows,
+        comparison.tokens,
+        (*functions, *sorted(comparison.not_proven)),
+        findings,
+    )
+
+
+def _elsewhere(section: Any) -> bool:
+    return not isinstance(section, TableSection)
+
+
+@contextmanager
+def _scratch(declared: Collection, url: str | None) -> Iterator[str]:
+    if url is None:
+        with tempfile.TemporaryDirectory(prefix="dsar-prove-") as folder:
+            yield f"sqlite:///{Path(folder) / 'scratch.sqlite3'}"
+        return
+    try:
+        url = normalise_database_url(url)
+    except ValueError as error:
+        raise UsageError(f"--scratch-url: {error}") from None
+    settings = declared.runtime.settings
+    if url in (settings.database_url, settings.source_url):
+        raise UsageError("--scratch-url names a database in use; name an empty one made for this")
+    yield url
+
+
+@contextmanager
+def _filled(copy: ScratchCopy, url: str) -> Iterator[None]:
+    """The copy's tables with its rows in an empty database; dropped at the end."""
+    engine = make_control_engine(url, create=True)
+    try:
+        with named_errors(engine.url, "--scratch-url"):
+            if there := sa.inspect(engine).get_table_names():
+                raise UsageError(
+                    f"the scratch database is not empty: it holds {', '.join(sorted(there)[:5])}; "
+                    "name an empty one made for this"
+                )
+            with _tables(copy, engine):
+                yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _tables(copy: ScratchCopy, engine: Engine) -> Iterator[None]:
+    copy.metadata.create_all(engine, checkfirst=False)
+    try:
+        with engine.begin() as connection:
+            for row in copy.rows:
+                connection.execute(sa.insert(row.table).values(row.values))
+        yield
+    finally:
+        copy.metadata.drop_all(engine, checkfirst=True)
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".json")]
+        return {
+            Path(name).stem: json.loads(archive.read(name))
+            for name in names
+            if name.count("/") == 1
+        }
+
+
+class _Comparison:
+    """An archive beside what the declarations say."""
+
+    def __init__(self, copy: ScratchCopy, files: dict[str, Any]) -> None:
+        self._copy = copy
+        self._files = files
+        self._me = copy.people[0]
+        texts = {name: json.dumps(each, ensure_ascii=False) for name, each in files.items()}
+        self._texts = texts
+        self.rows = 0
+        self.tokens = 0
+        self.not_proven: set[str] = set()
+
+    def findings(self) -> Iterator[ProofFinding]:
+        """Every flaw."""
+        mine: set[int] = set()
+        for section in self._copy.sections:
+            rows = self._copy.rows_of(section, self._me)
+            mine.update(map(id, rows))
+            shown = self._files.get(section.name)
+            cells = shown if isinstance(shown, list) else [shown] if shown else []
+            self.rows += len(cells)
+            if len(cells) != len(rows):
+                yield ProofFinding(
+                    Flaw.ROWS, section.name, None, f"{len(rows)} rows declared, {len(cells)} shown"
+                )
+            for name, disposition in section.columns.items():
+                column = [row.get(name) for row in cells if isinstance(row, dict)]
+                yield from self._column(section, name, disposition, rows, column)
+        for row in self._copy.rows:
+            if id(row) not in mine:
+                yield from self._nowhere(row)
+        yield from self._other_keys()
+
+    def _column(
+        self,
+        section: TableSection,
+        name: str,
+        disposition: Any,
+        rows: Sequence[ScratchRow],
+        cells: Sequence[Any],
+    ) -> Iterator[ProofFinding]:
+        wanted: Counter[str] = Counter()
+        for row in rows:
+            token = row.tokens[name]
+            if isinstance(disposition, Withheld):
+                yield from self._hidden(section.name, name, token, Flaw.WITHHELD)
+            elif isinstance(disposition, Masked) and not self._is_own(row, disposition):
+                wanted[disposition.note] += 1
+                yield from self._hidden(section.name, name, token, Flaw.UNMASKED)
+            elif name in row.parts:
+                assert isinstance(disposition, Exported)
+                yield from self._json(section.name, name, disposition, row)
+            elif token.text is None:
+                self.not_proven.add(f"{section.name}.{name}")
+            else:
+                wanted[token.text] += 1
+                yield from self._once(section.name, name, token)
+        shown = Counter(_as_text(cell, wanted) for cell in cells)
+        for text, count in wanted.items():
+            self.tokens += 1
+            if shown[text] != count:
+                yield ProofFinding(
+                    Flaw.UNMASKED if text.startswith("[masked") else Flaw.MISSING,
+                    section.name,
+                    name,
+                    f"declared {count} times, shown {shown[text]} times",
+                )
+
+    def _is_own(self, row: ScratchRow, mask: Masked) -> bool:
+        return mask.unless_own is not None and same_key(row.values[mask.unless_own], self._me)
+
+    def _json(
+        self, section: str, name: str, exported: Exported, row: ScratchRow
+    ) -> Iterator[ProofFinding]:
+        for path, token in row.parts[name].items():
+            self.tokens += 1
+            where = f"{name}.{path}" if path else name
+            if path:
+                flaw = (
+                    Flaw.WITHHELD if isinstance(exported.paths[path], Withheld) else Flaw.UNMASKED
+                )
+                yield from self._hidden(section, where, token, flaw)
+            elif self._texts.get(section, "").count(str(token.text)) != 1:
+                yield ProofFinding(Flaw.MISSING, section, where, "its token is not there once")
+
+    def _once(self, section: str, name: str, token: Token) -> Iterator[ProofFinding]:
+        """A token that would be known anywhere may stand in its own section alone, and once."""
+        if not token.anywhere:
+            return
+        sharing = sum(each.table is self._table(section) for each in self._copy.sections)
+        times = sum(text.count(str(token.text)) for text in self._texts.values())
+        if times > sharing:
+            yield ProofFinding(Flaw.DOUBLED, section, name, f"its token is there {times} times")
+
+    def _table(self, section: str) -> sa.Table:
+        return next(each.table for each in self._copy.sections if each.name == section)
+
+    def _hidden(self, section: str, name: str, token: Token, flaw: Flaw) -> Iterator[ProofFinding]:
+        if token.text is None or not token.anywhere:
+            return
+        self.tokens += 1
+        if places := [where for where, text in self._texts.items() if token.text in text]:
+            yield ProofFinding(flaw, section, name, f"its token is in {', '.join(places)}")
+
+    def _nowhere(self, row: ScratchRow) -> Iterator[ProofFinding]:
+        """No token of a row that is not theirs is anywhere."""
+        parts = [(name, t) for name, each in row.parts.items() for t in each.values()]
+        for name, token in (*row.tokens.items(), *parts):
+            yield from self._hidden(row.table.name, name, token, Flaw.OTHER_PERSON)
+
+    def _other_keys(self) -> Iterator[ProofFinding]:
+        """Nobody else's key is anywhere."""
+        others = {str(key) for key in self._copy.people[1:]}
+        for section in self._copy.sections:
+            shown = self._files.get(section.name)
+            rows = shown if isinstance(shown, list) else [shown]
+            for name in section.columns:
+                cells = [row.get(name) for row in rows if isinstance(row, dict)]
+                if others.intersection(map(str, cells)):
+                    yield ProofFinding(
+                        Flaw.OTHER_PERSON,
+                        section.name,
+                        name,
+                        "it shows another person's key; mask it, with unless_own where it may be "
+                        "the person's own",
+                    )
+
+
+def _as_text(cell: Any, wanted: Counter[str]) -> str:
+    """A cell as a token's text: of an instant its day, where that is looked for."""
+    text = str(cell)
+    day = text.partition("T")[0]
+    return day if day in wanted else text

@@ -1,0 +1,332 @@
+"""A scratch copy of the tables that sections read, and two people in it, each value a token.
+
+The copy is of the tables' shapes alone: fresh tables with the same names and columns, without
+constraints, in a database that has none. Nothing is ever read from, or written to, the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator
+
+from backend.services.collection import Collection
+from backend.services.sections import (
+    Exported,
+    Hop,
+    Masked,
+    OwnerPath,
+    TableSection,
+)
+from backend.services.subject_keys import KeyKind, canonical, kind_of, same_key
+
+_FIRST_DAY: Final = date(1801, 1, 1)
+_FIRST_NUMBER: Final = 770_000_000
+# Texts this long are told apart wherever they turn up; shorter ones only in their own column.
+_TOKEN_LENGTH: Final = 11
+_SHORT_LENGTH: Final = 6
+_WIDE: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A value that occurs once. ``text`` is what an export shows of it.
+
+    ``anywhere``: it would be recognised in any place; else only as a whole value of its column.
+    Without ``text`` the column cannot hold one (a truth, two letters).
+    """
+
+    value: Any
+    text: str | None = None
+    anywhere: bool = False
+
+
+@dataclass(slots=True)
+class ScratchRow:
+    """A row of the copy: what is written to it, and the tokens by column.
+
+    ``parts`` holds the tokens within a JSON column, by dotted path; the one at ``""`` is free.
+    """
+
+    table: sa.Table
+    values: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    parts: dict[str, dict[str, Token]] = field(default_factory=dict)
+
+
+class Tokens:
+    """Makes values that occur once."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def next(self, kind: sa.types.TypeEngine[Any]) -> Token:
+        """A new token for a column of this (general) type."""
+        self._count += 1
+        number = self._count
+        if isinstance(kind, sa.Boolean):
+            return Token(value=True)
+        if isinstance(kind, sa.Integer):
+            return Token(_FIRST_NUMBER + number, str(_FIRST_NUMBER + number), anywhere=True)
+        if isinstance(kind, sa.Float):
+            return Token(number + 0.5, str(number + 0.5))
+        if isinstance(kind, sa.Numeric):
+            return self._decimal(kind, number)
+        if isinstance(kind, sa.DateTime):
+            day = _FIRST_DAY + timedelta(days=number)
+            return Token(datetime.combine(day, time()), day.isoformat(), anywhere=True)
+        if isinstance(kind, sa.Date):
+            day = _FIRST_DAY + timedelta(days=number)
+            return Token(day, day.isoformat(), anywhere=True)
+        if isinstance(kind, sa.Time):
+            return Token(time(1, 2, 3))
+        if isinstance(kind, sa.Uuid):
+            value = uuid.UUID(int=0xC0FFEE << 100 | number)
+            return Token(value, str(value), anywhere=True)
+        return self._text(kind, number)
+
+    def text(self) -> Token:
+        """A new token of text."""
+        return self.next(sa.Text())
+
+    def _text(self, kind: sa.types.TypeEngine[Any], number: int) -> Token:
+        length = getattr(kind, "length", None) or _TOKEN_LENGTH
+        if isinstance(kind, sa.LargeBinary):
+            value = (b"%016d" % number)[-length if length < 16 else None :]
+            return Token(value)
+        if length >= _TOKEN_LENGTH:
+            text = f"canary{number:05d}"
+            return Token(text, text, anywhere=True)
+        if length >= _SHORT_LENGTH:
+            return Token(f"q{number:05d}", f"q{number:05d}")
+        return Token(str(number)[-length:])
+
+    def _decimal(self, kind: sa.Numeric[Any], number: int) -> Token:
+        scale = kind.scale or 0
+        room = (kind.precision or 18) - scale
+        if room < 4:
+            return Token(Decimal(0))
+        value = Decimal(number).quantize(Decimal(1).scaleb(-scale))
+        return Token(value, str(value))
+
+
+def general(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """A type that every database has and that holds the same values for what is proven here."""
+    if isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    if isinstance(kind, sa.types._Binary):
+        return sa.LargeBinary(kind.length)
+    if isinstance(kind, sa.Enum):
+        return sa.Text()
+    if isinstance(kind, sa.Float):
+        return sa.Float(53)
+    if isinstance(kind, sa.Numeric):
+        return sa.Numeric(kind.precision or 18, kind.scale or 2)
+    if isinstance(kind, sa.DateTime):
+        return sa.DateTime()
+    if isinstance(kind, sa.Uuid):
+        return sa.Uuid()
+    if isinstance(kind, sa.String):
+        # Not wider than tells a key: MariaDB's rows are narrow.
+        return sa.String(kind.length) if kind.length and kind.length < _WIDE else sa.Text()
+    for plain in (sa.Boolean, sa.Integer, sa.Date, sa.Time, sa.JSON):
+        if isinstance(kind, plain):
+            return sa.BigInteger() if plain is sa.Integer else plain()
+    return sa.Text()
+
+
+class ScratchCopy:
+    """The copy of a collection's tables, sections over it, and the rows of two people."""
+
+    def __init__(self, source: Collection) -> None:
+        self.metadata = sa.MetaData()
+        self._tokens = Tokens()
+        self._tables: dict[sa.Table, sa.Table] = {}
+        self._rows: dict[tuple[Any, ...], ScratchRow] = {}
+        self.key = self._table_of(source.account.table).c[source.key.name]
+        self.sections = [self._section(each) for each in _over_tables(source)]
+        self.account = next(each for each in self.sections if each.name == source.account.name)
+        # The one who is exported, another one, and somebody whom only the other one's rows name.
+        self.people = [self._person(n) for n in range(3)]
+        self._fill()
+
+    @property
+    def rows(self) -> Sequence[ScratchRow]:
+        """Every row, of both people."""
+        return list(self._rows.values())
+
+    def rows_of(self, section: TableSection, key: Any) -> list[ScratchRow]:
+        """The rows that the section's declaration gives to a person; reckoned without SQL."""
+        return [
+            row
+            for row in self._rows.values()
+            if row.table is section.table
+            and any(self._belongs(row, path, key) for path in section.owner_paths)
+            and not _left_out(section, row)
+        ]
+
+    # -- the tables --------------------------------------------------------------------------
+
+    def _table_of(self, real: sa.Table) -> sa.Table:
+        if real not in self._tables:
+            name = real.name if real.schema is None else f"{real.schema}__{real.name}"
+            self._tables[real] = sa.Table(
+                name,
+                self.metadata,
+                *(sa.Column(str(each.name), general(each.type)) for each in real.columns),
+            )
+        return self._tables[real]
+
+    def _section(self, real: TableSection) -> TableSection:
+        table = self._table_of(real.table)
+        paths = tuple(
+            OwnerPath(path.column, tuple(self._hop(hop) for hop in path.hops))
+            for path in real.owner_paths
+        )
+        order = real.order_by or tuple(str(each.name) for each in real.table.primary_key)
+        return replace(real, table=table, owner_paths=paths, order_by=order)
+
+    def _hop(self, hop: Hop) -> Hop:
+        table = self._table_of(hop.table)
+        also = tuple((here, table.c[there.name]) for here, there in hop.also)
+        return Hop(hop.column, table.c[hop.target.name], also)
+
+    # -- the rows ----------------------------------------------------------------------------
+
+    def _person(self, number: int) -> Any:
+        kind = kind_of(self.key)
+        if kind is KeyKind.WHOLE:
+            return 880_001_001 + number
+        if kind in (KeyKind.UUID, KeyKind.OCTETS):
+            return uuid.UUID(int=0xDEADBEEF << 96 | number)
+        length = getattr(self.key.type, "length", None) or 20
+        return f"{'xyz'[number]}-key-of-a-person"[:length]
+
+    def _fill(self) -> None:
+        for number in (0, 1):
+            self._row(self.account.table, OwnerPath(str(self.key.name)), number)
+            for section in self.sections:
+                for path in section.owner_paths:
+                    self._row(section.table, path, number)
+                    if section.leave_out_deleted:
+                        self._row(section.table, path, number, deleted=True)
+
+    def _row(
+        self, table: sa.Table, path: OwnerPath, number: int, *, deleted: bool = False
+    ) -> ScratchRow:
+        """The row of a table that leads to a person by a path; made where it is missing."""
+        signature = (table, _signature(path), number, deleted)
+        if signature not in self._rows:
+            row = self._fresh(table, number, deleted=deleted)
+            self._rows[signature] = row
+            if not path.hops:
+                self._set_key(row, path.column, number)
+            else:
+                hop, *rest = path.hops
+                parent = self._row(hop.table, OwnerPath(path.column, tuple(rest)), number)
+                for here, there in zip(hop.columns, hop.targets, strict=True):
+                    shared = replace(parent.tokens[str(there.name)], anywhere=False)
+                    row.values[here] = parent.values[str(there.name)]
+                    row.tokens[here] = parent.tokens[str(there.name)] = shared
+        return self._rows[signature]
+
+    def _fresh(self, table: sa.Table, number: int, *, deleted: bool) -> ScratchRow:
+        """A row of tokens in which every column that may name a person names the next one."""
+        row = ScratchRow(table)
+        sections = [each for each in self.sections if each.table is table]
+        for column in table.columns:
+            name = str(column.name)
+            shown = [each.columns.get(name) for each in sections]
+            exported = next((d for d in shown if isinstance(d, Exported)), None)
+            is_json = isinstance(column.type, sa.JSON)
+            if exported is not None and (is_json or exported.as_json):
+                self._fill_json(row, name, exported, as_text=not is_json)
+            else:
+                token = self._tokens.text() if is_json else self._tokens.next(column.type)
+                row.values[name], row.tokens[name] = token.value, token
+        for section in sections:
+            for name in _naming_people(section):
+                self._set_key(row, name, number + 1)
+            if section.leave_out_deleted:
+                self._mark(row, section.leave_out_deleted.column, deleted=deleted)
+        return row
+
+    def _fill_json(self, row: ScratchRow, name: str, exported: Exported, *, as_text: bool) -> None:
+        free = self._tokens.text()
+        parts = {"": free}
+        value: dict[str, Any] = {"free": free.value}
+        for path in exported.paths:
+            token = self._tokens.text()
+            parts[path] = token
+            _put(value, path.split("."), token.value)
+        row.values[name] = json.dumps(value) if as_text else value
+        row.tokens[name] = Token(value)
+        row.parts[name] = parts
+
+    def _set_key(self, row: ScratchRow, name: str, number: int) -> None:
+        """Let a column name a person; one that cannot hold their key keeps its token."""
+        column = row.table.c[name]
+        try:
+            key = canonical(column, self.people[number])
+        except ValueError:
+            return
+        if kind_of(column) is KeyKind.OCTETS:
+            row.values[name], row.tokens[name] = key.bytes, Token(key.bytes)
+        else:
+            row.values[name], row.tokens[name] = key, Token(key, str(key))
+
+    def _mark(self, row: ScratchRow, name: str, *, deleted: bool) -> None:
+        kind = row.table.c[name].type
+        if not deleted:
+            empty: Any = False if isinstance(kind, sa.Boolean) else None
+            row.values[name], row.tokens[name] = empty, Token(empty)
+
+    def _belongs(self, row: ScratchRow, path: OwnerPath, key: Any) -> bool:
+        if not path.hops:
+            return same_key(row.values[path.column], key)
+        hop, *rest = path.hops
+        inner = OwnerPath(path.column, tuple(rest))
+        return any(
+            other.table is hop.table
+            and all(
+                row.values[here] == other.values[str(there.name)]
+                for here, there in zip(hop.columns, hop.targets, strict=True)
+            )
+            and self._belongs(other, inner, key)
+            for other in self._rows.values()
+        )
+
+
+def _over_tables(source: Collection) -> Iterator[TableSection]:
+    for section in source.sections:
+        if isinstance(section, TableSection) and section.database == "source":
+            yield section
+
+
+def _naming_people(section: TableSection) -> set[str]:
+    """The columns of a section's table that hold a person's key."""
+    owners = {path.column for path in section.owner_paths if not path.hops}
+    masks = {each.unless_own for each in section.columns.values() if isinstance(each, Masked)}
+    return owners | {each for each in masks if each is not None}
+
+
+def _left_out(section: TableSection, row: ScratchRow) -> bool:
+    mark = section.leave_out_deleted
+    return mark is not None and bool(row.values[mark.column])
+
+
+def _signature(path: OwnerPath) -> tuple[Any, ...]:
+    return (path.column, *((hop.table, hop.columns) for hop in path.hops))
+
+
+def _put(value: dict[str, Any], keys: Sequence[str], item: Any) -> None:
+    for key in keys[:-1]:
+        value = value.setdefault("any" if key == "*" else key, {})
+    value["any" if keys[-1] == "*" else keys[-1]] = item
