@@ -15,15 +15,25 @@ from sqlalchemy.exc import DBAPIError
 from backend.engines import is_refused, named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
-from backend.services.archive import SectionStream
+from backend.services.archive import FileStream, SectionStream
 from backend.services.rendering import (
     dump_object,
+    dump_value,
     function_rows,
     gathered,
     plain,
     table_renderer,
 )
-from backend.services.sections import Exemption, Section, Subject, TableSection, left_out
+from backend.services.section_files import Listing, function_files, named_files
+from backend.services.sections import (
+    Exemption,
+    FilesSection,
+    FunctionSection,
+    Section,
+    Subject,
+    TableSection,
+    left_out,
+)
 from backend.services.snapshot import Snapshot, open_snapshot
 from backend.services.subject_keys import canonical, kind_of, same_key
 from backend.services.wording import humanised, in_language
@@ -64,8 +74,10 @@ class Collection:
 @contextmanager
 def open_collection(
     collection: Collection, subject: Subject, checkpoint: Checkpoint
-) -> Iterator[tuple[Snapshot, Iterator[SectionStream]]]:
-    """Open one snapshot and give the sections' streams, to be read in order, one at a time.
+) -> Iterator[tuple[Snapshot, Iterator[SectionStream | FileStream]]]:
+    """Open one snapshot and give the streams of sections and of their files.
+
+    They are to be read in order, one at a time; what lists files comes after these.
 
     ``checkpoint`` is called before every chunk of rows and may raise. Raises what
     ``collect_all_user_data`` says.
@@ -77,7 +89,7 @@ def open_collection(
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         _prove_subject(collection, snapshot, subject)
 
-        def streams() -> Iterator[SectionStream]:
+        def streams() -> Iterator[SectionStream | FileStream]:
             for section in collection.sections:
                 checkpoint()
                 if not isinstance(section, TableSection):
@@ -87,7 +99,12 @@ def open_collection(
                 else:
                     read_at = request_read_at
                 facts = describe(section, runtime.settings.page_language, read_at)
+                if isinstance(section, FilesSection):
+                    yield from _function_files(section, facts, subject)
+                    continue
                 yield _stream(section, facts, snapshot, subject, checkpoint, request_row)
+                if isinstance(section, TableSection) and section.files:
+                    yield from _named_files(section, snapshot, subject, checkpoint)
 
         yield snapshot, streams()
 
@@ -110,8 +127,28 @@ def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
     return counts
 
 
+def _function_files(
+    section: FilesSection, facts: dict[str, Any], subject: Subject
+) -> Iterator[SectionStream | FileStream]:
+    """The files that a function yields, then the section that lists them."""
+    listing = Listing(section.name)
+    yield from function_files(listing, section.files(subject))
+    yield SectionStream(section.name, False, gathered(map(dump_object, listing.rows)), facts)
+
+
+def _named_files(
+    section: TableSection, snapshot: Snapshot, subject: Subject, checkpoint: Checkpoint
+) -> Iterator[FileStream]:
+    """The files that a section's rows name, then a list of them."""
+    listing = Listing(f"{section.name}_files")
+    paths = snapshot.file_paths(section, subject, checkpoint)
+    yield from named_files(listing, paths, section.files)
+    content = dump_value(listing.rows)
+    yield FileStream(f"{section.name}_files.json", (content, b"\n"))
+
+
 def _stream(
-    section: Section,
+    section: TableSection | FunctionSection,
     facts: dict[str, Any],
     snapshot: Snapshot,
     subject: Subject,

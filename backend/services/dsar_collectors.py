@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from backend.extensions import Base, Runtime, current_runtime
 from backend.models import ApiToken, AuditLog, DSARRequest, User, Workflow, WorkflowRun
 from backend.services import dsar_wording
+from backend.services.archive import SectionStream
 from backend.services.collection import Collection, open_collection
 from backend.services.rendering import Rows
 from backend.services.sections import (
@@ -236,7 +237,11 @@ def collect_all_user_data(user_id: Any, reference_id: str | None) -> dict[str, A
     """
     subject = Subject(user_id, reference_id)
     with open_collection(collection(current_runtime()), subject, _never) as (_, streams):
-        return {stream.name: _load(stream.single, stream.rows) for stream in streams}
+        return {
+            stream.name: _load(stream.single, stream.rows)
+            for stream in streams
+            if isinstance(stream, SectionStream)
+        }
 
 
 def _load(single: bool, rows: Iterable[Rows]) -> Any:

@@ -149,25 +149,24 @@ def _tables(copy: ScratchCopy, engine: Engine) -> Iterator[None]:
         copy.metadata.drop_all(engine, checkfirst=True)
 
 
-def _read(content: bytes) -> dict[str, Any]:
+def _read(content: bytes) -> dict[str, str]:
+    """The archive's members by their paths, without the root folder."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".json")]
         return {
-            Path(name).stem: json.loads(archive.read(name))
-            for name in names
-            if name.count("/") == 1
+            name.split("/", 1)[1]: archive.read(name).decode("utf-8", "replace")
+            for name in archive.namelist()
         }
 
 
 class _Comparison:
     """An archive beside what the declarations say."""
 
-    def __init__(self, copy: ScratchCopy, files: dict[str, Any]) -> None:
+    def __init__(self, copy: ScratchCopy, members: dict[str, str]) -> None:
         self._copy = copy
-        self._files = files
+        self._members = members
+        self._texts = {each.name: members[f"{each.name}.json"] for each in copy.sections}
+        self._files = {name: json.loads(text) for name, text in self._texts.items()}
         self._me = copy.people[0]
-        texts = {name: json.dumps(each, ensure_ascii=False) for name, each in files.items()}
-        self._texts = texts
         self.rows = 0
         self.tokens = 0
         self.not_proven: set[str] = set()
@@ -261,7 +260,7 @@ class _Comparison:
         if token.text is None or not token.anywhere:
             return
         self.tokens += 1
-        if places := [where for where, text in self._texts.items() if token.text in text]:
+        if places := [where for where, text in self._members.items() if token.text in text]:
             yield ProofFinding(flaw, section, name, f"its token is in {', '.join(places)}")
 
     def _nowhere(self, row: ScratchRow) -> Iterator[ProofFinding]:

@@ -42,6 +42,7 @@ import sqlalchemy as sa
 from backend.errors import ValueUnsupported
 from backend.services.sections import (
     Exported,
+    FilesSection,
     FunctionSection,
     Masked,
     Subject,
@@ -331,7 +332,7 @@ def dump_json(value: Any) -> bytes:
     return dump_value(value)
 
 
-def function_rows(section: FunctionSection, subject: Subject) -> Iterable[bytes]:
+def function_rows(section: FunctionSection | FilesSection, subject: Subject) -> Iterable[bytes]:
     """A function section's rows, rendered one by one."""
     for row in section.rows(subject):
         yield dump_object({str(name): plain(value) for name, value in row.items()})

@@ -191,7 +191,7 @@ class ScratchCopy:
             for path in real.owner_paths
         )
         order = real.order_by or tuple(str(each.name) for each in real.table.primary_key)
-        return replace(real, table=table, owner_paths=paths, order_by=order)
+        return replace(real, table=table, owner_paths=paths, order_by=order, files={})
 
     def _hop(self, hop: Hop) -> Hop:
         table = self._table_of(hop.table)

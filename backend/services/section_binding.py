@@ -155,9 +155,17 @@ class Binding:
                 leave_out_deleted=left_out,
                 wording=entry.wording,
                 language=entry.language,
+                files={name: self._folder(where, each) for name, each in entry.files.items()},
             )
         except SectionError as error:
             raise SectionError(f"{self.path}: {error}") from None
+
+    def _folder(self, where: str, folder: str) -> str:
+        """A folder of files, absolute; one without a leading slash stands beside the file."""
+        found = self.path.parent / folder
+        if not found.is_dir():
+            raise SectionError(f"{where}: files: there is no folder {found}; make or mount it")
+        return str(found)
 
     def _table(self, where: str, name: Name) -> sa.Table:
         found = self.reflected.find(name)

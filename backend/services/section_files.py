@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
@@ -64,7 +64,7 @@ def function_files(
 
 
 def named_files(
-    listing: Listing, rows: Iterable[tuple[Any, ...]], folders: Mapping[str, str]
+    listing: Listing, rows: Iterable[Sequence[Any]], folders: Mapping[str, str]
 ) -> Iterator[FileStream]:
     """The files that rows name: of each row, one path a column of ``folders``, in their order."""
     seen = set()

@@ -14,7 +14,7 @@ The same is declared in three ways: over models (``dsar_collectors``), by functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -208,7 +208,8 @@ class TableSection:
     be what an index gives, or the database sorts. Soft-deleted rows are in, unless
     ``leave_out_deleted`` says which column marks them, and why they may be left out.
     ``language`` names the column with the person's language tag, if this section has one: the
-    readable page is written in it.
+    readable page is written in it. ``files`` names the columns that hold a path below a folder,
+    with that folder: the files go into the archive.
     """
 
     name: str
@@ -222,6 +223,7 @@ class TableSection:
     leave_out_deleted: LeftOut | None = None
     wording: Wording = field(default_factory=Wording)
     language: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         real = {column.name for column in self.table.columns}
@@ -238,9 +240,12 @@ class TableSection:
             named.add(self.leave_out_deleted.column)
         if self.language:
             named.add(self.language)
-        named |= {*self.wording.labels, *self.wording.units}
+        named |= {*self.wording.labels, *self.wording.units, *self.files}
         if unknown := sorted((declared | named) - real):
             raise SectionError(f"{where}: the table has no column {', '.join(unknown)}")
+        shown = {name for name, each in self.columns.items() if isinstance(each, Exported)}
+        if hidden := sorted(set(self.files) - shown):
+            raise SectionError(f"{where}: files: {', '.join(hidden)} must be exported as well")
         if not self.owner_paths:
             raise SectionError(f"{where}: no owner path leads to the person")
 
@@ -305,7 +310,28 @@ class FunctionSection:
     wording: Wording = field(default_factory=Wording)
 
 
-Section = TableSection | FunctionSection
+@dataclass(frozen=True, kw_only=True)
+class FilesSection:
+    """A section of files that a function yields: uploads in a store that no table here names.
+
+    ``files`` gets the ``Subject`` and yields names and contents, each content in pieces; it must
+    yield that person's files only, and may be called again for the same person. The section's own
+    JSON lists them.
+    """
+
+    name: str
+    files: Callable[[Subject], Iterable[tuple[str, Iterable[bytes]]]]
+    facts: Facts
+    single: Literal[False] = False
+    wording: Wording = field(default_factory=Wording)
+
+    def rows(self, subject: Subject) -> Iterator[Mapping[str, Any]]:
+        """The files' names, without a byte of them read."""
+        for name, _ in self.files(subject):
+            yield {"name": name}
+
+
+Section = TableSection | FunctionSection | FilesSection
 
 
 def left_out(section: TableSection) -> tuple[dict[str, str], dict[str, str]]:

@@ -101,6 +101,7 @@ class SectionEntry(_Strict):
     labels: dict[str, Any] = {}
     units: dict[str, Any] = {}
     language: str | None = None
+    files: dict[str, str] = {}
 
     @field_validator("name")
     @classmethod

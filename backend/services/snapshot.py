@@ -49,6 +49,23 @@ class Snapshot:
         dialect = self.connection.dialect.name
         columns = [_read(column, dialect) for column in section.read_columns()]
         columns += section.extra_columns()
+        yield from self._select(columns, section, subject, checkpoint)
+
+    def file_paths(
+        self, section: TableSection, subject: Subject, checkpoint: Callable[[], None]
+    ) -> Iterator[Sequence[Any]]:
+        """Of each row that ``rows`` gives, the columns of ``section.files`` alone."""
+        dialect = self.connection.dialect.name
+        columns = [_read(section.table.c[name], dialect) for name in section.files]
+        yield from self._select(columns, section, subject, checkpoint)
+
+    def _select(
+        self,
+        columns: Sequence[sa.ColumnElement[Any]],
+        section: TableSection,
+        subject: Subject,
+        checkpoint: Callable[[], None],
+    ) -> Iterator[Sequence[Any]]:
         owned = section.owned_by(subject.user_id)
         query = sa.select(*columns).where(owned).order_by(*section.ordering())
         result = self.connection.execute(query.execution_options(yield_per=CHUNK_ROWS))

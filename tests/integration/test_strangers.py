@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,10 @@ from backend.errors import SectionError, SubjectNotFound
 from backend.migrations.runner import migrate
 from backend.services.collection import count_rows
 from backend.services.dsar_collectors import collection
-from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
+from backend.services.dsar_exporter import build_archive, build_dsar_zip_bytes, persist_dsar_export
 from backend.services.requests import Requests
 from backend.services.section_binding import key_type_of
-from backend.services.sections import Subject
+from backend.services.sections import FilesSection, Subject
 from tests.harness import World, members
 
 UUID_A, UUID_B = "123e4567-e89b-12d3-a456-426614174000", "223e4567-e89b-12d3-a456-426614174000"
@@ -350,4 +353,58 @@ def test_archive_of_a_key_that_is_no_file_name_has_a_harmless_root(tmp_path: Pat
     assert members(tmp_path / "x.zip")["account.json"]["email"] == "mine@example.org"
     assert meta["user_id"] == KEYS["text"][1]
     assert b"levqor-dsar-cus_Ab1_-" in content
+    world.close()
+
+
+def test_files_that_rows_name_go_into_the_archive(tmp_path: Path) -> None:
+    toml = change('exported = ["id", "body"]', 'exported = ["id", "body"]\nfiles.body = "uploads"')
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "hello").write_bytes(b"of the upload" * 100_000)
+    world = world_of(f"sqlite:///{tmp_path / 'shop.sqlite3'}", tmp_path, "whole", toml)
+    with world.begin() as connection:
+        connection.exec_driver_sql("UPDATE messages SET body = '../sections.toml' WHERE id = 2")
+    with world.services():
+        content, meta = build_dsar_zip_bytes(880042, None)
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
+    assert members["messages_files/hello"] == b"of the upload" * 100_000
+    assert meta["files"]["messages_files/hello"]["bytes"] == 1_300_000
+    assert json.loads(members["messages_files.json"]) == [
+        {"column": "body", "name": "hello", "file": "messages_files/hello"},
+        {
+            "column": "body",
+            "name": "../sections.toml",
+            "file": None,
+            "problem": "the path does not lead to a file of this folder",
+        },
+    ]
+    assert b"[subject]" not in b"".join(members.values())
+    (tmp_path / "sections.toml").write_text(toml.replace('"uploads"', '"nowhere"'), "utf-8")
+    with world.services() as services, pytest.raises(SectionError, match=r"no folder .*nowhere"):
+        collection(services.runtime)
+    world.close()
+
+
+def test_files_that_a_function_yields_go_into_the_archive(tmp_path: Path) -> None:
+    world = world_of(f"sqlite:///{tmp_path / 'shop.sqlite3'}", tmp_path, "whole")
+
+    def uploads(subject: Subject) -> Iterator[tuple[str, Iterator[bytes]]]:
+        yield "Zoë's photo.png", iter([b"pho", b"to"])
+        yield f"of-{subject.user_id}.txt", iter([b"text"])
+
+    with world.services() as services:
+        declared = collection(services.runtime)
+        section = FilesSection(name="uploads", files=uploads, facts=declared.account.facts)
+        declared = replace(declared, sections=[*declared.sections, section])
+        assert count_rows(declared, Subject("880042", None))["uploads"] == 2
+        content, meta = build_archive(declared, "880042", None)
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
+    assert members["uploads/Zo_s_photo.png"] == b"photo"
+    assert members["uploads/of-880042.txt"] == b"text"
+    assert json.loads(members["uploads.json"]) == [
+        {"name": "Zoë's photo.png", "file": "uploads/Zo_s_photo.png"},
+        {"name": "of-880042.txt", "file": "uploads/of-880042.txt"},
+    ]
+    assert meta["section_details"]["uploads"]["rows"] == 2
     world.close()
