@@ -63,21 +63,23 @@ for copy in "$work"/units/*.service; do
     fi
 done
 
-for script in "$here"/check.sh "$here"/systemd/dsar.sh; do
+for script in "$here"/check.sh "$here"/install.sh "$here"/systemd/dsar.sh; do
     sh -n "$script" || fail "${script##*/}: a syntax error"
 done
 
-# The hardening stands in both services; it must not drift apart.
+# The hardening stands in every service; it must not drift apart.
 hardening() {
     sed -n '/^# -- Hardening/,/^\[Install\]/p' "$1" | grep '^[A-Z]' || true
 }
-hardening "$here/systemd/dsar-scheduler.service" >"$work/scheduler"
-hardening "$here/systemd/dsar-sweep.service" >"$work/sweep"
-[ -s "$work/scheduler" ] || fail "dsar-scheduler.service: no hardening found"
-cmp -s "$work/scheduler" "$work/sweep" || {
-    fail "the hardening of dsar-scheduler.service and dsar-sweep.service differs:"
-    diff "$work/scheduler" "$work/sweep" >&2 || true
-}
+hardening "$here/systemd/dsar-scheduler.service" >"$work/hardening"
+[ -s "$work/hardening" ] || fail "dsar-scheduler.service: no hardening found"
+for unit in "$here"/systemd/*.service; do
+    hardening "$unit" >"$work/other"
+    cmp -s "$work/hardening" "$work/other" || {
+        fail "the hardening of dsar-scheduler.service and ${unit##*/} differs:"
+        diff "$work/hardening" "$work/other" >&2 || true
+    }
+done
 
 # The image is built from public names alone: no registry, mirror or package index of somebody's.
 containerfile="$here/container/Containerfile"

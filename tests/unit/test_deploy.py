@@ -103,7 +103,8 @@ def test_export_root_everywhere_the_same_folder() -> None:
     for name in SERVICES:
         assert unit(name)["Environment"] == [f"DSAR_EXPORT_ROOT={root}"]
         assert unit(name)["StateDirectory"] == [STATE.name]
-    assert f"--setenv=DSAR_EXPORT_ROOT={root} " in (DEPLOY / "systemd" / "dsar.sh").read_text()
+    command = (DEPLOY / "systemd" / "dsar.sh").read_text().replace("$own", "")
+    assert f'--setenv=DSAR_EXPORT_ROOT="{root}" ' in command
     assert f"DSAR_EXPORT_ROOT={root}\n" in CONTAINERFILE
 
 
@@ -166,6 +167,34 @@ def test_unit_never_migrates(name: str) -> None:
 
     assert not any("migrate" in value for values in keys.values() for value in values)
     assert "ExecStartPre" not in keys
+
+
+def test_template_unit_is_the_scheduler_with_folders_of_its_own() -> None:
+    template = unit("dsar-scheduler@.service")
+    scheduler = unit("dsar-scheduler.service")
+
+    assert template.pop("EnvironmentFile") == ["/etc/dsar/%i.env"]
+    assert scheduler.pop("EnvironmentFile") == ["-/etc/dsar/dsar.env"]
+    assert template.pop("Description") == [f"{scheduler.pop('Description')[0]} (%i)"]
+    alike = {key: [each.replace("-%i", "") for each in values] for key, values in template.items()}
+    assert alike == scheduler
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--help"], "usage: "),
+        (["one.whl", "two.whl"], "usage: "),
+        (["no-such.whl"], "run it as root" if os.geteuid() else "there is no wheel at no-such.whl"),
+    ],
+)
+def test_install_refuses_and_says_why(arguments: list[str], complaint: str) -> None:
+    command = ["/bin/sh", str(DEPLOY / "install.sh"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"install.sh: {complaint}")
+    assert done.stdout == ""
 
 
 def check(script: Path, **environment: str) -> subprocess.CompletedProcess[str]:
