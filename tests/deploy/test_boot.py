@@ -15,7 +15,8 @@ from typing import Any, Final
 import pytest
 
 from backend.settings import CHECKOUT_ROOT
-from tests.deploy.debian import Machine, booted, download_wheels, make_root
+from tests.deploy.conftest import Debian
+from tests.deploy.debian import Machine, booted
 from tests.deploy.release import VERSION, a_release, command, tracked
 from tests.harness import wait_for
 
@@ -70,11 +71,9 @@ def drop_in(root: Path, unit: str, name: str, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("boot")
-    made = make_root(folder / "root", "systemd", "systemd-sysv", "dbus", "python3-venv")
-    download_wheels(made, folder / "wheels")
-    install(made, folder / "wheels")
+def root(debian: Debian) -> Path:
+    made = debian.root
+    install(made, debian.wheels)
     for unit in (SCHEDULER, "dsar-sweep.service"):
         drop_in(made, unit, "credential", CREDENTIAL)
     for unit in (SCHEDULER, "dsar-scheduler@.service"):

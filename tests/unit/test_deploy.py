@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import click
 import pytest
 from click.testing import CliRunner
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from backend import errors
 from backend.settings import PREFIX, Settings, load_settings
+from tests.commands import assert_command_exists
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -316,21 +316,6 @@ def command_lines() -> Iterator[str]:
 def program_calls() -> list[list[str]]:
     calls = [shlex.split(line, comments=True) for line in command_lines() if " " in line]
     return [call for call in calls if call and call[0] in ("dsar", "dsar-scheduler")]
-
-
-def assert_command_exists(call: list[str]) -> None:
-    """Parse a call as click would, without running it. Raises what click says is wrong."""
-    from backend.cli.dsar_commands import dsar
-    from scheduler.cli import cli
-
-    program, name, *arguments = call
-    group = dsar if program == "dsar" else cli
-    assert name in group.commands, f"{program} has no command {name}"
-    try:
-        with click.Context(group, info_name=program) as parent:
-            group.commands[name].make_context(name, arguments, parent=parent)
-    except click.UsageError as error:
-        pytest.fail(f"{shlex.join(call)}: {error.format_message()}")
 
 
 def test_runbook_every_command_exists_with_its_options() -> None:
