@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tests.benchmarks import big, huge, machine, plot, report, scale, small, startup
 from tests.benchmarks.report import Row
+from tests.benchmarks.summary import summary
 from tests.worlds import MARIADB, POSTGRESQL, SQLITE
 
 KINDS = (POSTGRESQL, MARIADB, SQLITE)
@@ -137,9 +138,10 @@ def main(
         rows += parts[part]()
         # After each part: what was measured is not lost with what comes later.
         report.write(results, rows, environment)
+    (results / "summary.md").write_text(summary(rows, environment), encoding="utf-8")
     drawn = plot.draw(rows, environment, results / "plot.png")
     _show(rows, environment)
-    written = ["table.md", "results.json", *(["plot.png"] if drawn else [])]
+    written = ["table.md", "summary.md", "results.json", *(["plot.png"] if drawn else [])]
     click.echo(f"written to {results}: {', '.join(written)}")
 
 

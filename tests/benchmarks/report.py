@@ -113,15 +113,18 @@ def markdown(rows: Iterable[Row], environment: dict[str, str]) -> str:
         "Medians of whole processes, measured from outside, in turns (A B A B) on the same data; "
         "peak MB is the largest process of each way; 1 MB = 1,000,000 bytes.",
         "",
-        _line(HEADINGS),
-        _line(["---"] * len(HEADINGS)),
-        *(_line(row.cells()) for row in rows),
+        *table_of(HEADINGS, [[_escaped(cell) for cell in row.cells()] for row in rows]),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows)]
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def as_json(rows: Iterable[Row], environment: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from backend.models import DSARRequest
 from backend.services.dsar_exporter import Services
 from tests.benchmarks.fill import load_rows, settle
-from tests.benchmarks.measure import Cost, Series, Way, cost_of, in_turns
+from tests.benchmarks.measure import Cost, Way, cost_of, in_turns
 from tests.benchmarks.places import Place, a_place, available
 from tests.benchmarks.report import Check, Row, seconds
 from tests.factories import START, table
@@ -80,7 +80,6 @@ def _claims(place: Place, work: str, count: int) -> Row:
         median=seconds(median),
         spread=f"{seconds(min(took))} – {seconds(max(took))}",
         checks=(Check(seconds(median), "≤ 5 ms", median <= _TARGET_SECONDS),),
-        series=Series([Cost(each) for each in took]),
     )
 
 
