@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-# Two parts of an upload: while one travels, the next is filled.
-_CAPACITY_BYTES: Final = 16 * 1024 * 1024
+# Enough that neither side waits at every block, and little beside the parts of an upload.
+_CAPACITY_BYTES: Final = 4 * 1024 * 1024
 
 
 class Abandoned(Exception):
