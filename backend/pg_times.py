@@ -9,13 +9,17 @@ duration with every part that it was stored with.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from psycopg import DataError
+from psycopg import Connection, DataError
+from psycopg import adapters as global_adapters
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.abc import Loader as AnyLoader
-from psycopg.adapt import AdaptersMap, Loader
-from psycopg.pq import Format
+from psycopg.adapt import AdaptersMap, Loader, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
 
 _TYPES: Final = ("date", "timestamp", "timestamptz", "time", "timetz")
 _INTERVAL: Final = re.compile(
@@ -38,6 +42,45 @@ def _wrap(adapters: AdaptersMap, name: str, wrapper: type[_Tolerant]) -> None:
     # The driver's own are no Python classes, so theirs is held, not inherited.
     wrapped = type(wrapper.__name__, (wrapper,), {"inner": loader})
     adapters.register_loader(oid, wrapped)
+
+
+class Loading:
+    """Makes rows of a connection's results: fast as a rule, tolerantly where need be.
+
+    The driver's own loaders of times are compiled; to ask ours first would cost more than all the
+    other columns together (0.24 s against 0.5 for 100,000 rows). So a result is loaded again, by
+    ours, when it holds what the driver's refuse.
+    """
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        fast = _Context(AdaptersMap(connection.adapters), connection)
+        for name in _TYPES:
+            oid = fast.adapters.types[name].oid
+            loader = global_adapters.get_loader(oid, Format.TEXT)
+            assert loader is not None
+            fast.adapters.register_loader(oid, loader)
+        self._fast = Transformer(fast)
+        self._tolerant = Transformer(connection)
+
+    def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
+        """The rows of a result in text format. Raises what the server's error says."""
+        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.SINGLE_TUPLE):
+            raise error_from_result(result)
+        count = result.ntuples
+        self._fast.set_pgresult(result)
+        try:
+            return self._fast.load_rows(0, count, tuple)
+        except (DataError, OverflowError):
+            self._tolerant.set_pgresult(result)
+            return self._tolerant.load_rows(0, count, tuple)
+
+
+@dataclass
+class _Context:
+    """What a transformer takes its loaders from."""
+
+    adapters: AdaptersMap
+    connection: Connection[Any]
 
 
 class _Tolerant(Loader):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +16,8 @@ from backend.engines import is_refused, named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
-from backend.services.rendering import (
-    dump_object,
-    dump_value,
-    function_rows,
-    gathered,
-    plain,
-    table_renderer,
-)
+from backend.services.fetching import ChunkSize
+from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
 from backend.services.section_files import Listing, function_files, named_files
 from backend.services.sections import (
     Exemption,
@@ -36,6 +30,7 @@ from backend.services.sections import (
 )
 from backend.services.snapshot import Snapshot, open_snapshot
 from backend.services.subject_keys import canonical, kind_of, same_key
+from backend.services.table_rendering import function_rows, table_renderer
 from backend.services.wording import humanised, in_language
 
 Checkpoint = Callable[[], None]
@@ -156,13 +151,27 @@ def _stream(
     request_row: list[bytes],
 ) -> SectionStream:
     if not isinstance(section, TableSection):
-        rows: Iterable[bytes] = function_rows(section, subject)
+        rows = gathered(function_rows(section, subject))
     elif section.database == "control":
-        rows = request_row
+        rows = gathered(request_row)
     else:
-        render = table_renderer(section, subject, any_type=snapshot.any_type)
-        rows = map(render, snapshot.rows(section, subject, checkpoint))
-    return SectionStream(section.name, section.single, gathered(rows), facts)
+        rows = table_rows(section, snapshot, subject, checkpoint)
+    return SectionStream(section.name, section.single, rows, facts)
+
+
+def table_rows(
+    section: TableSection, snapshot: Snapshot, subject: Subject, checkpoint: Checkpoint
+) -> Iterator[Rows]:
+    """A table section's rows of that person, read and rendered some at a time.
+
+    ``checkpoint`` is called before every chunk and may raise to stop.
+    """
+    render = table_renderer(section, subject, any_type=snapshot.any_type)
+    size = ChunkSize()
+    for chunk in snapshot.chunks(section, subject, size, checkpoint):
+        rows = render(chunk)
+        size.told(rows.count, len(rows.text))
+        yield rows
 
 
 def describe(section: Section, language: str, read_at: datetime) -> dict[str, Any]:

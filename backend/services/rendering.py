@@ -37,19 +37,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import orjson
-import sqlalchemy as sa
 
 from backend.errors import ValueUnsupported
-from backend.services.sections import (
-    Exported,
-    FilesSection,
-    FunctionSection,
-    Masked,
-    Subject,
-    TableSection,
-    apply_paths,
-)
-from backend.services.subject_keys import same_key
 
 _OPTIONS: Final = (
     orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -78,22 +67,28 @@ class Rows:
         return values
 
 
+def joined(objects: Iterable[bytes]) -> Rows:
+    """Rendered objects (at least one) as rows."""
+    # An object is indented by itself; a raw line break never stands inside a JSON string.
+    texts = [text.replace(b"\n", b"\n  ") for text in objects]
+    return Rows(len(texts), b",\n  ".join(texts))
+
+
 def gathered(objects: Iterable[bytes]) -> Iterator[Rows]:
     """Rendered objects, one by one, as rows by the buffer."""
     held: list[bytes] = []
     size = 0
     for text in objects:
-        # An object is indented by itself; a raw line break never stands inside a JSON string.
-        held.append(text.replace(b"\n", b"\n  "))
+        held.append(text)
         size += len(text)
         if size >= _ROWS_BYTES:
-            yield Rows(len(held), b",\n  ".join(held))
+            yield joined(held)
             held, size = [], 0
     if held:
-        yield Rows(len(held), b",\n  ".join(held))
+        yield joined(held)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JsonText:
     """A JSON column's own text, known to be JSON.
 
@@ -101,6 +96,9 @@ class JsonText:
     """
 
     text: str | bytes
+
+    def __len__(self) -> int:
+        return len(self.text)
 
 
 def json_from_database(text: str | bytes) -> JsonText:
@@ -118,13 +116,13 @@ def json_from_sqlite(text: str | bytes) -> Any:
         orjson.loads(text)
     except (orjson.JSONDecodeError, UnicodeError):
         try:
-            return JsonText(dump_json(_parse(text)))
+            return JsonText(dump_json(parse_json(text)))
         except ValueError:
             return text if isinstance(text, str) else plain(text)
     return JsonText(text)
 
 
-def _parse(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """JSON with floats as Decimal, which keeps their digits; NaN and the infinities as strings."""
     return json.loads(text, parse_float=Decimal, parse_constant=str)
 
@@ -140,7 +138,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else _not_finite(value)
+        return float(value) if math.isfinite(value) else not_finite(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -181,14 +179,17 @@ _TEXTUAL: Final = (
 
 
 def _default(value: Any) -> Any:
+    # The commonest first: it is called for every one of them.
     if type(value) is JsonText:
         return orjson.Fragment(value.text)
+    if type(value) is Decimal:
+        return str(value)
     if isinstance(value, (enum.Enum, set, frozenset, Mapping, str, int, float, list, tuple)):
         return plain(value)
     return _as_text(value)
 
 
-def _not_finite(value: float) -> str:
+def not_finite(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
@@ -200,6 +201,15 @@ def _duration(value: dt.timedelta) -> str:
     seconds = f"{value.seconds}.{value.microseconds:06d}".rstrip("0").rstrip(".")
     days = f"P{value.days}D"
     return days if seconds == "0" and value.days else f"{days}T{seconds}S"
+
+
+def dump_objects(objects: Sequence[Mapping[str, Any]]) -> Rows:
+    """Some mappings (at least one) as rows of JSON objects; each as ``dump_object`` writes it."""
+    try:
+        text = orjson.dumps(objects, _default, _OPTIONS)
+    except (orjson.JSONEncodeError, UnicodeError):
+        return joined(map(dump_object, objects))
+    return Rows(len(objects), text[len(b"[\n  ") : -len(b"\n]")])
 
 
 def dump_value(value: Any) -> bytes:
@@ -230,96 +240,6 @@ def _encoded(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else bytes(text)
 
 
-def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -> Renderer:
-    """A function that turns one result row of the section into a JSON object.
-
-    The row holds ``section.read_columns()``, then ``section.extra_columns()``. ``any_type`` says
-    that the database lets any column hold a value of any type (SQLite).
-    """
-    read = section.read_columns()
-    # orjson refuses SQLAlchemy's quoted_name, so plain strings.
-    names = [str(column.name) for column in read]
-    places = {column.name: i for i, column in enumerate([*read, *section.extra_columns()])}
-    changes: list[Callable[[dict[str, Any], Sequence[Any]], None]] = []
-    for name in names:
-        changes += _changes(section, name, places, subject, any_type=any_type)
-
-    def render(row: Sequence[Any]) -> bytes:
-        members = dict(zip(names, row, strict=False))
-        for change in changes:
-            change(members, row)
-        return dump_object(members)
-
-    return render
-
-
-Change = Callable[[dict[str, Any], Sequence[Any]], None]
-
-
-def _changes(
-    section: TableSection, name: str, places: Mapping[str, int], subject: Subject, *, any_type: bool
-) -> Iterable[Change]:
-    disposition = section.columns[name]
-    if isinstance(disposition, Exported) and disposition.as_json:
-        yield lambda members, row: _read_json(members, name)
-    if isinstance(disposition, Masked):
-        yield _mask(name, disposition, places, subject.user_id)
-    elif isinstance(disposition, Exported) and disposition.paths:
-        yield _withhold_paths(name, disposition)
-    if any_type or _may_be_miswritten(section.table.columns[name].type):
-        yield lambda members, row: _correct(members, name)
-
-
-def _may_be_miswritten(kind: sa.types.TypeEngine[Any]) -> bool:
-    kinds = (sa.Float, sa.Time, sa.ARRAY, sa.types.NullType, sa.types.UserDefinedType)
-    return isinstance(kind, kinds)
-
-
-def _correct(members: dict[str, Any], name: str) -> None:
-    """Take from orjson what it writes wrongly without a word.
-
-    NaN and the infinities become null; of a time of day whose microseconds have five digits it
-    loses the leading zero (00:00:00.010000 becomes 00:00:00.10000; seen in 3.13.0).
-    """
-    value = members[name]
-    if isinstance(value, float) and not math.isfinite(value):
-        members[name] = _not_finite(value)
-    elif isinstance(value, (dt.time, list, tuple, dict, set, frozenset)):
-        members[name] = plain(value)
-
-
-def _read_json(members: dict[str, Any], name: str) -> None:
-    """Text that was declared as JSON; where it is none it stays the text that it is."""
-    value = members[name]
-    if isinstance(value, (str, bytes)):
-        members[name] = json_from_sqlite(value)
-
-
-def _mask(name: str, mask: Masked, places: Mapping[str, int], own_key: Any) -> Change:
-    own_place = None if mask.unless_own is None else places[mask.unless_own]
-    note = mask.note
-
-    def change(members: dict[str, Any], row: Sequence[Any]) -> None:
-        if members[name] is None or (own_place is not None and same_key(row[own_place], own_key)):
-            return
-        members[name] = note
-
-    return change
-
-
-def _withhold_paths(name: str, disposition: Exported) -> Change:
-    paths = disposition.paths
-
-    def change(members: dict[str, Any], row: Sequence[Any]) -> None:
-        value = members[name]
-        if isinstance(value, JsonText):
-            members[name] = JsonText(dump_json(apply_paths(_parse(value.text), paths)))
-        elif value is not None:
-            members[name] = apply_paths(value, paths)
-
-    return change
-
-
 def dump_json(value: Any) -> bytes:
     """A JSON value, parsed with floats as Decimal, back as JSON with the same digits."""
     if isinstance(value, dict):
@@ -330,9 +250,3 @@ def dump_json(value: Any) -> bytes:
     if isinstance(value, Decimal):
         return str(value).encode()
     return dump_value(value)
-
-
-def function_rows(section: FunctionSection | FilesSection, subject: Subject) -> Iterable[bytes]:
-    """A function section's rows, rendered one by one."""
-    for row in section.rows(subject):
-        yield dump_object({str(name): plain(value) for name, value in row.items()})

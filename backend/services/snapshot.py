@@ -19,11 +19,11 @@ from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
 from backend.engines import SNAPSHOT_IDLE_SECONDS, named_errors
+from backend.services.fetching import Checkpoint, ChunkSize, Row, chunks
 from backend.services.sections import Subject, TableSection
 
-# Large enough that a round trip costs little per row, small enough that a chunk of wide rows
-# stays a few megabytes: 1,000 rows of 600 bytes are 0.6 MB.
-CHUNK_ROWS: Final = 1000
+# What a file's path takes, about: rows of paths are small.
+_PATH_BYTES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +38,42 @@ class Snapshot:
         """Whether a column may hold a value of any type, whatever it was declared as."""
         return self.connection.dialect.name == "sqlite"
 
-    def rows(
-        self, section: TableSection, subject: Subject, checkpoint: Callable[[], None]
-    ) -> Iterator[Sequence[Any]]:
-        """The section's rows of that person, in order, one by one.
+    def chunks(
+        self, section: TableSection, subject: Subject, size: ChunkSize, checkpoint: Checkpoint
+    ) -> Iterator[list[Row]]:
+        """The section's rows of that person, in order, some at a time (see ``fetching.chunks``).
 
-        ``checkpoint`` is called before every chunk and may raise to stop the reading. A row holds
-        the section's read columns, then its extra ones.
+        A row holds the section's read columns, then its extra ones. ``size`` wants to be told of
+        what has come. ``checkpoint`` is called before every chunk and may raise to stop.
         """
         dialect = self.connection.dialect.name
         columns = [_read(column, dialect) for column in section.read_columns()]
         columns += section.extra_columns()
-        yield from self._select(columns, section, subject, checkpoint)
+        return self._select(columns, section, subject, size, checkpoint)
 
     def file_paths(
-        self, section: TableSection, subject: Subject, checkpoint: Callable[[], None]
-    ) -> Iterator[Sequence[Any]]:
-        """Of each row that ``rows`` gives, the columns of ``section.files`` alone."""
+        self, section: TableSection, subject: Subject, checkpoint: Checkpoint
+    ) -> Iterator[Row]:
+        """Of each row that ``chunks`` gives, the columns of ``section.files`` alone."""
         dialect = self.connection.dialect.name
         columns = [_read(section.table.c[name], dialect) for name in section.files]
-        yield from self._select(columns, section, subject, checkpoint)
+        size = ChunkSize()
+        for rows in self._select(columns, section, subject, size, checkpoint):
+            size.told(len(rows), _PATH_BYTES * len(rows))
+            yield from rows
 
     def _select(
         self,
         columns: Sequence[sa.ColumnElement[Any]],
         section: TableSection,
         subject: Subject,
-        checkpoint: Callable[[], None],
-    ) -> Iterator[Sequence[Any]]:
+        size: ChunkSize,
+        checkpoint: Checkpoint,
+    ) -> Iterator[list[Row]]:
         owned = section.owned_by(subject.user_id)
         query = sa.select(*columns).where(owned).order_by(*section.ordering())
-        result = self.connection.execute(query.execution_options(yield_per=CHUNK_ROWS))
-        # Read to its end it closes itself; abandoned, it goes with its connection.
-        for chunk in result.partitions(CHUNK_ROWS):
-            checkpoint()
-            yield from chunk
+        types = [column.type for column in columns]
+        return chunks(self.connection, query, types, size, checkpoint)
 
     def count(self, section: TableSection, subject: Subject) -> int:
         """How many rows the section has of that person."""

@@ -29,8 +29,8 @@ from sqlalchemy.engine import Engine
 
 from backend.app import make_runtime
 from backend.extensions import Runtime
+from backend.services.collection import table_rows
 from backend.services.json_schemas import schema_of
-from backend.services.rendering import table_renderer
 from backend.services.sections import EXPORTED, Facts, OwnerPath, Subject, TableSection
 from backend.services.snapshot import open_snapshot
 from tests.harness import World
@@ -72,9 +72,9 @@ def exported(runtime: Runtime, table: sa.Table, *, by_schema: bool = True) -> li
     )
     subject = Subject(PERSON, None)
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=60) as snapshot:
-        render = table_renderer(section, subject, any_type=snapshot.any_type)
-        rows = [render(row) for row in snapshot.rows(section, subject, lambda: None)]
-    values = [json.loads(row.decode("utf-8"), parse_constant=refuse) for row in rows]
+        texts = [rows.text for rows in table_rows(section, snapshot, subject, lambda: None)]
+    text = b"[" + b",".join(texts) + b"]"
+    values: list[dict[str, Any]] = json.loads(text.decode("utf-8"), parse_constant=refuse)
     if by_schema:
         Draft202012Validator(schema_of(section, "test")).validate(values)
     return values
@@ -398,6 +398,5 @@ def raw_row(runtime: Runtime, table: sa.Table) -> bytes:
     )
     subject = Subject(PERSON, None)
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=60) as snapshot:
-        render = table_renderer(section, subject, any_type=snapshot.any_type)
-        (row,) = [render(row) for row in snapshot.rows(section, subject, lambda: None)]
-    return row
+        (rows,) = table_rows(section, snapshot, subject, lambda: None)
+    return rows.text

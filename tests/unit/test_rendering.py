@@ -24,11 +24,9 @@ from backend.services.rendering import (
     JsonText,
     dump_object,
     dump_value,
-    function_rows,
     json_from_database,
     json_from_sqlite,
     plain,
-    table_renderer,
 )
 from backend.services.sections import (
     EXPORTED,
@@ -43,6 +41,7 @@ from backend.services.sections import (
     TableSection,
     Withheld,
 )
+from backend.services.table_rendering import function_rows, table_renderer
 
 FACTS = Facts(purpose="p", recipients="r", retention="t")
 
@@ -224,7 +223,7 @@ def section(**changes: Disposition) -> TableSection:
 
 def render(made: TableSection, row: list[Any], user_id: Any = 7, *, any_type: bool = False) -> Any:
     renderer = table_renderer(made, Subject(user_id, None), any_type=any_type)
-    return strict(renderer(row))
+    return strict(renderer([row]).text)
 
 
 def test_renderer_leaves_out_the_withheld_column() -> None:
