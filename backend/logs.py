@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import re
 import sys
 import threading
@@ -105,7 +106,9 @@ def configure_logging(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 allow_listed,
-                _renderer(console=console, colours=target.isatty()),
+                _renderer(
+                    console=console, colours=target.isatty() and not os.environ.get("NO_COLOR")
+                ),
             ],
         )
     )

@@ -7,9 +7,7 @@ reach; 70 a hung export or a forced stop; 78 bad configuration.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +20,8 @@ from backend.cli.console import (
     version,
     wants_json,
 )
+from backend.cli.operator_commands import completion_of
+from backend.cli.progress import Silent, progress
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from backend.extensions import current_runtime
 from backend.logs import configure_logging, get_logger
@@ -114,7 +114,7 @@ def healthcheck(json_wanted: bool) -> None:
     Example:
       dsar-scheduler healthcheck
     """
-    from scheduler.pulse import STALE_SECONDS, HeartbeatFile
+    from backend.heartbeat import STALE_SECONDS, HeartbeatFile
 
     age = HeartbeatFile(load_settings().heartbeat_path).age_seconds()
     healthy = age is not None and age < STALE_SECONDS
@@ -141,7 +141,9 @@ def _sweep_once(
 ) -> SweepResult:
     metrics = Metrics(settings)
     app = create_app(settings)
-    with app.app_context(), _progress(not wants_json(json_wanted)) as told:
+    watched = progress("sweeping", wanted=not wants_json(json_wanted))
+    with app.app_context(), watched as line:
+        told = _Told(line)
         runtime = current_runtime()
         if settings.workers > 1:
             run_slots = run_in_processes(
@@ -153,7 +155,7 @@ def _sweep_once(
             )
         else:
             run_slots = run_here(
-                runtime, shutdown, limit=limit, progress=told.rows, finished=told.finished
+                runtime, shutdown, limit=limit, progress=line.rows, finished=told.finished
             )
         slot = Slot(watch=Watch(must_stop=shutdown.must_stop), draining=lambda: shutdown.requested)
         try:
@@ -167,51 +169,22 @@ def _sweep_once(
             runtime.disconnect()
 
 
-class _Silent:
-    """Nobody watches."""
+class _Told:
+    """Shows on the terminal what a sweep has done so far; by the row's own id."""
 
-    def rows(self, section: str, rows: int) -> None:
-        pass
-
-    def finished(self, request_id: int, outcome: str | None, size: int) -> None:
-        pass
-
-
-class _Bar(_Silent):
-    """A line that moves on the terminal's stderr. Shows the row's own id, never the reference."""
-
-    def __init__(self, progress: Any) -> None:
-        self._progress = progress
-        self._task = progress.add_task("sweeping", total=None)
+    def __init__(self, line: Silent) -> None:
+        self._line = line
         self._done = 0
-
-    def rows(self, section: str, rows: int) -> None:
-        self._progress.update(self._task, description=f"{section}: {rows:,} rows")
 
     def finished(self, request_id: int, outcome: str | None, size: int) -> None:
         self._done += 1
-        self._progress.update(self._task, completed=self._done)
-        self._progress.console.print(
+        self._line.at(self._done)
+        self._line.note(
             f"request {request_id}: {outcome or 'unknown'}" + (f", {size:,} bytes" if size else "")
         )
 
 
-@contextmanager
-def _progress(wanted: bool) -> Iterator[_Silent]:
-    if not (wanted and sys.stderr.isatty()):
-        yield _Silent()
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        MofNCompleteColumn(),
-        console=Console(stderr=True, highlight=False),
-        transient=True,
-    ) as progress:
-        yield _Bar(progress)
+cli.add_command(completion_of("dsar-scheduler"))
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from flask import Flask
 from backend.cron import next_fire
 from backend.extensions import Runtime, current_runtime
 from backend.failures import failure_of
+from backend.heartbeat import HeartbeatFile
 from backend.logs import get_logger
 from backend.services.coverage import look_at_start
 from backend.services.dsar_exporter import Services
@@ -31,7 +32,7 @@ from backend.services.retention import Retention
 from backend.settings import Settings
 from scheduler.metrics import Metrics
 from scheduler.notify import Notifier
-from scheduler.pulse import HeartbeatFile, Pulse
+from scheduler.pulse import Pulse
 from scheduler.shutdown import Shutdown
 from scheduler.sweep import Slot, SweepResult, run_sweep
 from scheduler.workers import run_here, run_in_processes

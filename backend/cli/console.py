@@ -79,12 +79,19 @@ def print_table(
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text, not markup: a reference in square brackets is not a colour.
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(value if isinstance(value, Text) else Text(_cell(value)) for value in row))
     console = Console()
     if table.row_count or not note:
         console.print(table)
     if note:
         console.print(Text(note))
+
+
+def coloured(text: str, style: str) -> object:
+    """A cell of ``print_table`` in a colour; plain where there are none (NO_COLOR, no terminal)."""
+    from rich.text import Text
+
+    return Text(text, style=style)
 
 
 def _cell(value: object) -> str:

@@ -18,12 +18,15 @@ import click
 from backend.cli.console import ErrorLine, as_json, print_json, print_table, show, version
 from backend.cli.context import application, operator, services
 from backend.cli.decrypt_command import decrypt
+from backend.cli.operator_commands import COMMANDS as OPERATOR_COMMANDS
 from backend.cli.page_commands import schema
+from backend.cli.progress import progress
 from backend.cli.section_commands import coverage, prove, sections
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
 from backend.services.dsar_exporter import Services, persist_dsar_export
+from backend.services.lease import Watch
 from backend.settings import load_settings
 
 if TYPE_CHECKING:
@@ -137,8 +140,8 @@ def export(reference_id: str) -> None:
     Example:
       dsar export GDPR-TEST-123
     """
-    with services():
-        result = persist_dsar_export(reference_id)
+    with services(), progress("exporting") as line:
+        result = persist_dsar_export(reference_id, watch=Watch(progress=line.rows))
     shown = ("ok", "file_path", "bytes", "reference_id", "meta", "error", "error_code", "outcome")
     print_json({name: result[name] for name in shown if name in result})
     if not result["ok"]:
@@ -154,7 +157,9 @@ def export(reference_id: str) -> None:
     type=click.Choice(STATUSES),
     help="Only these. Default: what is open, and what failed.",
 )
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Requests at most."
+)
 @as_json
 def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> None:
     """List requests, the oldest first: what waits, what failed, what is nearly due.
@@ -258,13 +263,14 @@ def verify(reference_id: str | None, json_wanted: bool) -> None:
     """
     from backend.services.verification import Verification
 
-    with services() as found:
+    with services() as found, progress("verifying", wanted=not json_wanted) as line:
         verification = Verification(found.controller, found.claims, found.store)
         each = [verification.verify(reference_id)] if reference_id else verification.verify_all()
         counts: dict[str, int] = {}
         shown = []
         repaired = 0
-        for finding in each:
+        for number, finding in enumerate(each, 1):
+            line.at(number)
             counts[finding.state] = counts.get(finding.state, 0) + 1
             repaired += finding.link_repaired
             if finding.is_bad or reference_id:
@@ -302,13 +308,17 @@ def prune(json_wanted: bool) -> None:
     Example:
       dsar prune
     """
-    with services() as found:
+    with services() as found, progress("pruning", wanted=not json_wanted):
         done = asdict(_retention(found).prune())
     show(
         {"ok": True, **done},
         json_wanted,
         lambda: print_table("pruned", ("what", "count"), list(done.items())),
     )
+
+
+for _command in OPERATOR_COMMANDS:
+    dsar.add_command(_command)
 
 
 def _retention(found: Services) -> Retention:

@@ -18,6 +18,11 @@ dsar-scheduler*) program=/opt/dsar/venv/bin/dsar-scheduler ;;
 *) program=/opt/dsar/venv/bin/dsar ;;
 esac
 
+# The shell asks for the names of commands and options: that needs no settings, and no unit.
+if [ -n "${_DSAR_COMPLETE:-}${_DSAR_SCHEDULER_COMPLETE:-}" ]; then
+    exec "$program" "$@"
+fi
+
 # Each file is a setting. What stands in owner/ is for `dsar migrate`, and is left out otherwise.
 credentials=/etc/dsar/credentials$own
 [ "${1-}" = migrate ] && owner="$credentials/owner" || owner=

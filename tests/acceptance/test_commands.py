@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -366,17 +369,78 @@ def test_on_a_terminal_a_sweep_shows_a_table_and_no_reference(sqlite_world: Worl
     exported = on_terminal(sqlite_world, "backend.cli.dsar_commands", "export", "SECRETREF")
     assert '"ok": true' in exported
     assert "good: 1" in on_terminal(sqlite_world, "backend.cli.dsar_commands", "verify")
-    for command in (["prune"], ["migrate"], ["preview", "--user-id", "7"]):
+    for command in (["prune"], ["migrate"], ["preview", "--user-id", "7"], ["doctor"]):
         assert "│" in on_terminal(sqlite_world, "backend.cli.dsar_commands", *command)
 
 
-def on_terminal(world: World, *arguments: str) -> str:
+def test_on_a_terminal_colours_unless_they_are_not_wanted(sqlite_world: World) -> None:
+    green = "\x1b[32mok"
+    doctor = ("backend.cli.dsar_commands", "doctor")
+    assert green in on_terminal(sqlite_world, *doctor)
+    assert green not in on_terminal(sqlite_world, *doctor, NO_COLOR="1")
+    sqlite_world.people(Person(7, runs=3))
+    sqlite_world.request(7, "R-7")
+    exported = on_terminal(sqlite_world, "scheduler", "sweep", "--once", NO_COLOR="1")
+    assert "export_completed" in exported
+    assert not re.search(r"\x1b\[(\d+;)*3\d", exported)
+
+
+def test_on_a_terminal_an_export_shows_how_far_it_is(sqlite_world: World) -> None:
+    sqlite_world.people(Person(7, runs=1500))
+    sqlite_world.request(7, "R-7")
+
+    shown = on_terminal(sqlite_world, "backend.cli.dsar_commands", "export", "R-7")
+
+    assert "exporting" in shown or "rows" in shown
+    # The line that moved is wiped, and leaves its control codes before the object.
+    (found,) = re.findall(r"\{\"ok\".*\}", shown)
+    assert json.loads(found)["ok"]
+
+
+def test_misspelt_command_is_answered_with_the_right_one(sqlite_world: World) -> None:
+    done = sqlite_world.dsar("doctro")
+    assert (done.returncode, "Did you mean 'doctor'?" in done.stderr) == (2, True)
+    option = sqlite_world.dsar("list", "--limt", "3")
+    assert (option.returncode, "--limit" in option.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("program", "begun", "whole"),
+    [("dsar", "move", "move-database"), ("dsar-scheduler", "sweep --on", "--once")],
+)
+def test_completion_in_a_real_bash(program: str, begun: str, whole: str) -> None:
+    """The script that is printed, sourced by the shell, asked as the Tab key asks."""
+    folder = Path(sys.executable).parent
+    words = f"{program} {begun}".split()
+    ask = (
+        f"source <({program} completion bash) && COMP_WORDS=({shlex.join(words)}) && "
+        f"COMP_CWORD={len(words) - 1} && _{program.replace('-', '_')}_completion {program} && "
+        "echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(
+        ["bash", "--norc", "-c", ask],
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, [whole]), done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_needs_no_settings(sqlite_world: World, shell: str) -> None:
+    done = sqlite_world.dsar("completion", shell, lease_seconds="soon")
+    assert (done.returncode, "_DSAR_COMPLETE" in done.stdout) == (0, True)
+
+
+def on_terminal(world: World, *arguments: str, **environment: str) -> str:
     """Run a command on a pseudo-terminal and return what it shows."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         cwd=CHECKOUT_ROOT,
-        env=os.environ | world.variables() | {"TERM": "xterm", "COLUMNS": "200"},
+        env=os.environ | world.variables() | {"TERM": "xterm", "COLUMNS": "200"} | environment,
         stdin=child,
         stdout=child,
         stderr=child,

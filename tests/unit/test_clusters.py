@@ -14,7 +14,7 @@ import yaml
 
 from backend.settings import PREFIX, Settings
 from scheduler import shutdown, workers
-from tests.commands import assert_command_exists
+from tests.documents import assert_command_exists
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import tomllib
@@ -19,7 +18,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from backend import errors
 from backend.settings import PREFIX, Settings, load_settings
-from tests.commands import assert_command_exists
+from tests.documents import calls, problem
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -158,7 +157,7 @@ def test_service_command_exists(name: str) -> None:
     program, *arguments = unit(name)["ExecStart"][0].split()
 
     assert Path(program).parent == Path("/opt/dsar/venv/bin")
-    assert_command_exists([Path(program).name, *arguments])
+    assert problem([Path(program).name, *arguments]) is None
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "dsar-sweep.timer"])
@@ -304,33 +303,11 @@ def test_version_everywhere_the_projects() -> None:
 # -- the runbook -------------------------------------------------------------------------------
 
 
-def command_lines() -> Iterator[str]:
-    """What stands in code blocks, one command a line, and in spans of code."""
-    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", RUNBOOK, re.MULTILINE | re.DOTALL)
-    for block in blocks:
-        yield from (line.strip() for line in block.splitlines())
-    prose = re.sub(r"^ *```.*?^ *```$", "", RUNBOOK, flags=re.MULTILINE | re.DOTALL)
-    yield from (span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose))
-
-
-def program_calls() -> list[list[str]]:
-    calls = [shlex.split(line, comments=True) for line in command_lines() if " " in line]
-    return [call for call in calls if call and call[0] in ("dsar", "dsar-scheduler")]
-
-
-def test_runbook_every_command_exists_with_its_options() -> None:
-    calls = program_calls()
-
-    for call in calls:
-        assert_command_exists(call)
-    assert len(calls) > 30  # the patterns above still find them
-
-
 def test_runbook_every_operator_command_is_shown() -> None:
     from backend.cli.dsar_commands import dsar
     from scheduler.cli import cli
 
-    shown = {(call[0], call[1]) for call in program_calls()}
+    shown = {(call[0], call[1]) for call in calls(RUNBOOK)}
     commands = {("dsar", name) for name in dsar.commands}
     commands |= {("dsar-scheduler", name) for name in cli.commands}
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from backend.errors import SettingsError
+from backend.heartbeat import HeartbeatFile
 from scheduler.notify import Notifier
-from scheduler.pulse import HeartbeatFile, Pulse
+from scheduler.pulse import Pulse
 from scheduler.shutdown import Shutdown
 from scheduler.sweep import Tally
 from scheduler.workers import counting_tickets

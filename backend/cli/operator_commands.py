@@ -1,0 +1,152 @@
+"""Commands for whoever keeps an installation running: doctor, move-database, completion."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from backend.cli.console import as_json, coloured, print_table, show
+from backend.cli.context import application, services
+from backend.cli.progress import progress
+from backend.errors import EXIT_FAILED, SchemaError, UsageError
+
+if TYPE_CHECKING:
+    from backend.services.doctor.checks import Check
+
+_COLOURS: Final = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+
+
+@click.command()
+@as_json
+def doctor(json_wanted: bool) -> None:
+    """Look at this installation, and say what is wrong and how to mend it.
+
+    Looks at settings, database, schema, rights, time, requests, sections, export root and
+    scheduler. Changes nothing. Exits with 1 when anything is bad. Run it as the scheduler's user.
+
+    \b
+    Examples:
+      dsar doctor
+      dsar doctor --json
+    """
+    with progress("looking"):
+        checks = list(_examination())
+    bad = sum(check.state == "bad" for check in checks)
+    rows = [
+        (check.name, coloured(check.state, _COLOURS[check.state]), check.found, check.remedy)
+        for check in checks
+    ]
+    show(
+        {"ok": not bad, "checks": [asdict(check) for check in checks]},
+        json_wanted,
+        lambda: print_table("doctor", ("check", "state", "found", "what to do"), rows),
+    )
+    if bad:
+        click.echo(f"error: {bad} check(s) are bad; the remedy stands beside each", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def _examination() -> Iterator[Check]:
+    from backend.services.doctor.checks import made
+    from backend.services.doctor.examination import examine
+
+    def look() -> Iterator[Check]:
+        from backend.services.dsar_collectors import collection
+
+        with application() as runtime:
+            yield from examine(runtime, collection(runtime))
+
+    yield from made("settings", look)
+
+
+@click.command(name="move-database")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    help="The new database, empty and migrated. A dash reads it from stdin, out of sight.",
+)
+@as_json
+def move_database(target: str, json_wanted: bool) -> None:
+    """Copy requests, attempts and sweeps into another database.
+
+    From SQLite to PostgreSQL, or between any two. Ids, claim tokens and times are kept, and what
+    was exported stays valid. Stop every scheduler first; then migrate the new database, move,
+    set DSAR_DATABASE_URL to it, and start. The old database is not changed. The people's data is
+    not moved: where it is in the old database, set DSAR_SOURCE_DATABASE_URL to that.
+
+    \b
+    Example:
+      dsar move-database --to postgresql://dsar@db.example.org/dsar
+    """
+    from backend.engines import make_control_engine
+    from backend.services.control import Controller
+    from backend.services.moving import move
+    from backend.services.outlook import look
+    from backend.settings import normalise_database_url
+
+    text = sys.stdin.readline().strip() if target == "-" else target
+    try:
+        url = normalise_database_url(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--to") from None
+    with services() as found, progress("moving", wanted=not json_wanted) as line:
+        if url == found.runtime.settings.database_url:
+            raise UsageError("--to names the database of DSAR_DATABASE_URL itself; name another")
+        engine = make_control_engine(url)
+        try:
+            try:
+                look(Controller(engine, found.runtime.clock), prune_before=None)
+            except SchemaError:
+                raise SchemaError(
+                    "the database of --to is not at this release's schema; run for it: "
+                    "DSAR_DATABASE_URL=URL dsar migrate"
+                ) from None
+            moved = move(found.controller.engine, engine, progress=line.at)
+            where = engine.url.render_as_string(hide_password=True)
+        finally:
+            engine.dispose()
+    result = {"to": where, **moved.rows, "left_behind": list(moved.left_behind)}
+    note = "next: set DSAR_DATABASE_URL to the new database, and start the scheduler"
+    show(
+        {"ok": True, **result},
+        json_wanted,
+        lambda: print_table("moved", ("what", "value"), list(result.items()), note=note),
+    )
+
+
+def completion_of(program: str) -> click.Command:
+    """The command that prints a program's completion script for a shell."""
+
+    @click.command(
+        name="completion",
+        help=f"""Print the shell's completion script: source it, or install it.
+
+        \b
+        Examples:
+          {program} completion bash > /etc/bash_completion.d/{program}
+          {program} completion zsh > /usr/local/share/zsh/site-functions/_{program}
+          {program} completion fish > ~/.config/fish/completions/{program}.fish
+        """,
+        short_help="Print the shell's completion script.",
+    )
+    @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+    def completion(shell: str) -> None:
+        from click.shell_completion import get_completion_class
+
+        kind = get_completion_class(shell)
+        assert kind is not None
+        variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+        script = kind(click.Group(), {}, program, variable)
+        # Not source(): it runs bash to find out its version.
+        click.echo(script.source_template % script.source_vars())
+
+    return completion
+
+
+COMMANDS: Final = (doctor, move_database, completion_of("dsar"))

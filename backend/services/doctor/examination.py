@@ -1,0 +1,63 @@
+"""Every check, in an order in which one that is bad explains those after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+
+from backend.extensions import Runtime
+from backend.services.collection import Collection
+from backend.services.doctor import database, requests, store
+from backend.services.doctor.checks import BAD, Check, made, ok, warn
+from backend.settings import unknown_keys
+
+
+def examine(runtime: Runtime, collection: Collection) -> Iterator[Check]:
+    """Look at everything. Changes no row and no export, raises nothing.
+
+    What needs a database that does not answer, or a schema that is not there, is left out.
+    """
+    yield from settings(runtime)
+    found = list(made("database", partial(database.connection, runtime)))
+    yield from found
+    yield from made("SQLite file", partial(database.sqlite_file, runtime))
+    if not _any_bad(found):
+        found = list(made("schema", partial(database.schema, runtime)))
+        yield from found
+    if not _any_bad(found):
+        for name, look in (
+            ("rights", database.rights),
+            ("time", database.time),
+            ("requests", requests.requests),
+            ("sweeps", requests.sweeping),
+        ):
+            yield from made(name, partial(look, runtime))
+    yield from made("sections", partial(database.source, collection))
+    yield from made("export root", partial(store.root, runtime))
+    yield from made("scheduler", partial(requests.heartbeat, runtime))
+
+
+def _any_bad(checks: list[Check]) -> bool:
+    return any(check.state == BAD for check in checks)
+
+
+def settings(runtime: Runtime) -> Iterator[Check]:
+    """Whether every setting is read by somebody, and what they are meant for can be done."""
+    if unknown := unknown_keys():
+        yield warn("settings", f"nobody reads {', '.join(unknown)}", "most likely misspelt")
+    else:
+        yield ok("settings", "every one is read")
+    if os.geteuid() == 0:
+        yield warn(
+            "user",
+            "this runs as root, who may read and write everything",
+            "run it as the scheduler's user: what it finds is that user's",
+        )
+    textfile = runtime.settings.metrics_textfile
+    if textfile is not None and not os.access(textfile.parent, os.W_OK | os.X_OK):
+        yield warn(
+            "metrics",
+            f"{textfile.parent} (DSAR_METRICS_TEXTFILE) is not there, or not this user's to write",
+            "make it; under systemd also ReadWritePaths=: see deploy/monitoring/README.md",
+        )

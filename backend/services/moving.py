@@ -1,0 +1,193 @@
+"""Moving requests, attempts and sweeps into another database, whatever the two are.
+
+One transaction on either side: the source is locked against claims while it is read, the target
+is committed when every row has been counted there. Ids, claim tokens and instants are kept, so
+the files of the export root still belong to their requests. The people's data stays where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from backend.engines import named_errors, sqlstate
+from backend.errors import BusyError, WrongState
+from backend.models import DSARAttempt, DSARRequest, DSARSweep
+from backend.services.request_rows import ATTEMPTS, REQUESTS
+
+_TARGET: Final = "--to"
+_NO_RIGHT: Final = "42501"
+_BATCH: Final = 1000
+_SHOWN: Final = 20
+
+
+def _table(model: Any) -> sa.Table:
+    found = model.__table__
+    assert isinstance(found, sa.Table)
+    return found
+
+
+# A test holds this to every table of ours.
+MOVED: Final = tuple(_table(model) for model in (DSARRequest, DSARAttempt, DSARSweep))
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many rows of each table were copied. ``left_behind``: columns that only the source has
+    (the application's own).
+    """
+
+    rows: dict[str, int]
+    left_behind: tuple[str, ...]
+
+
+def move(
+    source: Engine,
+    target: Engine,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Moved:
+    """Copy every row of ours from one migrated database into another, empty one.
+
+    ``progress`` is told (rows so far, rows in all). Raises ``WrongState`` when the target holds
+    rows, or a value of the source cannot be copied; ``BusyError`` while a request is processing;
+    the databases' own errors. Then the target is as it was. The source is never changed. May be
+    repeated after a failure; after a success the target is not empty any more.
+    """
+    with _locked(source, "DSAR_DATABASE_URL") as reading, _locked(target, _TARGET) as writing:
+        _require_idle(reading)
+        _require_empty(writing)
+        _require_dates(reading)
+        counts = {table.name: _count(reading, table) for table in MOVED}
+        total, done = sum(counts.values()), 0
+        for table in MOVED:
+            query = sa.select(table).order_by(*table.primary_key)
+            result = reading.execute(query.execution_options(yield_per=_BATCH))
+            for batch in result.mappings().partitions(_BATCH):
+                writing.execute(sa.insert(table), [dict(row) for row in batch])
+                done += len(batch)
+                progress(done, total)
+        _compare(counts, {table.name: _count(writing, table) for table in MOVED})
+        _go_on_numbering(writing)
+        return Moved(counts, _left_behind(reading))
+
+
+@contextmanager
+def _locked(engine: Engine, key: str) -> Iterator[Connection]:
+    """A transaction without limits of time, during which nobody else claims a request."""
+    with named_errors(engine.url, key), engine.begin() as connection:
+        name = connection.dialect.name
+        if name == "postgresql":
+            connection.exec_driver_sql(
+                "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+            )
+            names = ", ".join(table.name for table in MOVED)
+            connection.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+        elif name != "sqlite":  # whose control transactions keep every other writer out
+            connection.exec_driver_sql(
+                "SET SESSION max_statement_time = 0, idle_transaction_timeout = 0"
+            )
+            connection.execute(sa.select(REQUESTS.c.id).with_for_update()).close()
+        yield connection
+
+
+def _require_idle(reading: Connection) -> None:
+    query = sa.select(sa.func.count()).where(REQUESTS.c.status == DSARRequest.STATUS_PROCESSING)
+    if running := reading.execute(query).scalar_one():
+        raise BusyError(
+            f"{running} request(s) are being exported; stop every scheduler, wait until "
+            "dsar list --status processing shows none (a dead worker's: dsar-scheduler sweep "
+            "--once, after its lease), then try again"
+        )
+
+
+def _require_empty(writing: Connection) -> None:
+    held = [table.name for table in MOVED if _count(writing, table)]
+    if held:
+        raise WrongState(
+            f"the database of --to holds rows already ({', '.join(held)}); name an empty one"
+        )
+
+
+def _require_dates(reading: Connection) -> None:
+    """SQLite holds anything where a date belongs; no other database takes it."""
+    if reading.dialect.name != "sqlite":
+        return
+    r = REQUESTS.c
+    raw = [
+        sa.type_coerce(column, sa.types.NullType()) for column in (r.requested_at, r.completed_at)
+    ]
+    rows = reading.execute(sa.select(r.id, *raw).execution_options(yield_per=_BATCH))
+    ids = [row_id for row_id, *values in rows if not all(map(_is_date, values))]
+    if ids:
+        shown = ", ".join(map(str, ids[:_SHOWN]))
+        raise WrongState(
+            f"{len(ids)} request(s) hold a requested_at or completed_at that is no date "
+            f"(ids {shown}); set one by SQL, then try again"
+        )
+
+
+def _is_date(value: object) -> bool:
+    if value is None:
+        return True
+    try:
+        datetime.fromisoformat(value)  # type: ignore[arg-type]  # a wrong type is what it finds
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _count(connection: Connection, table: sa.Table) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def _compare(read: dict[str, int], written: dict[str, int]) -> None:
+    for name, count in read.items():
+        if written[name] != count:
+            raise WrongState(
+                f"{name}: {count} rows were read and {written[name]} arrived; nothing was kept"
+            )
+
+
+def _go_on_numbering(writing: Connection) -> None:
+    """Let the next request's id follow the last; of a deleted request's, too, that left a trail.
+
+    PostgreSQL's sequences do not see ids that are given; the other databases do.
+    """
+    if writing.dialect.name != "postgresql":
+        return
+    last = sa.select(
+        sa.func.greatest(
+            sa.select(sa.func.max(REQUESTS.c.id)).scalar_subquery(),
+            sa.select(sa.func.max(ATTEMPTS.c.request_id)).scalar_subquery(),
+        )
+    )
+    number = writing.execute(last).scalar_one()
+    if number is not None:
+        sequence = sa.func.pg_get_serial_sequence(REQUESTS.name, REQUESTS.c.id.name)
+        try:
+            writing.execute(sa.select(sa.func.setval(sequence, number)))
+        except DBAPIError as error:
+            if sqlstate(error) != _NO_RIGHT:
+                raise
+            raise WrongState(
+                "the role of --to may not set the numbering of dsar_requests; name the role that "
+                "owns the tables: the one of dsar migrate"
+            ) from None
+
+
+def _left_behind(reading: Connection) -> tuple[str, ...]:
+    inspector = sa.inspect(reading)
+    return tuple(
+        f"{table.name}.{column['name']}"
+        for table in MOVED
+        for column in inspector.get_columns(table.name)
+        if column["name"] not in table.c
+    )
