@@ -1,4 +1,4 @@
-"""Commands for whoever keeps an installation running: doctor, move-database, completion."""
+"""Commands for whoever keeps an installation running: doctor, moves, restores, completion."""
 
 from __future__ import annotations
 
@@ -120,6 +120,38 @@ def move_database(target: str, json_wanted: bool) -> None:
     )
 
 
+@click.command(name="after-restore")
+@as_json
+def after_restore(json_wanted: bool) -> None:
+    """Make a database safe to sweep that came back from a backup.
+
+    Lets every claim token leap over those that were given out after the backup, so that no worker
+    from before the restore can interfere; and lists what was exported since. Run it once, after
+    each restore, with every scheduler stopped. Deletes nothing.
+
+    \b
+    Example:
+      dsar after-restore
+    """
+    from backend.services.restoring import after_restore as restore
+
+    with services() as found, progress("comparing", wanted=not json_wanted):
+        done = restore(found.controller, found.store)
+    columns = ("reference", "status now", "public link leads to it")
+    rows = [(each.reference_id, each.status, each.published) for each in done.exported_since]
+    note = f"{done.raised:,} claim tokens raised, {done.released:,} claims released"
+    if done.unknown_requests or done.unknown_references:
+        note += (
+            f"\nwithout a row: requests {', '.join(map(str, done.unknown_requests)) or 'none'}; "
+            f"public files of {', '.join(done.unknown_references) or 'nobody'}"
+        )
+    show(
+        {"ok": True, **asdict(done)},
+        json_wanted,
+        lambda: print_table("exported after the backup", columns, rows, note=note),
+    )
+
+
 def completion_of(program: str) -> click.Command:
     """The command that prints a program's completion script for a shell."""
 
@@ -149,4 +181,4 @@ def completion_of(program: str) -> click.Command:
     return completion
 
 
-COMMANDS: Final = (doctor, move_database, completion_of("dsar"))
+COMMANDS: Final = (doctor, move_database, after_restore, completion_of("dsar"))
