@@ -19,6 +19,7 @@ from backend.migrations.runner import HEAD
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.collection import Collection
 from backend.services.control import Controller
+from backend.services.coverage import check_coverage
 from backend.services.doctor.checks import Check, bad, ok, warn
 from backend.services.outlook import look
 from backend.services.sections import TableSection
@@ -197,6 +198,15 @@ def source(collection: Collection) -> Iterator[Check]:
             f"the role of DSAR_SOURCE_DATABASE_URL may write to {table}",
             "give it a role that may SELECT and nothing else",
         )
+
+
+def coverage(runtime: Runtime) -> Iterator[Check]:
+    """Whether the sections still fit the source's schema, and leave nobody's data out."""
+    report = check_coverage(runtime)
+    if count := len(report.findings):
+        yield warn("coverage", f"{count} gaps between sections and schema", "see: dsar coverage")
+    else:
+        yield ok("coverage", f"{report.tables} tables, {report.columns} columns, without a gap")
 
 
 def _writable(collection: Collection) -> str | None:

@@ -33,7 +33,10 @@ def examine(runtime: Runtime, collection: Collection) -> Iterator[Check]:
             ("sweeps", requests.sweeping),
         ):
             yield from made(name, partial(look, runtime))
-    yield from made("sections", partial(database.source, collection))
+    found = list(made("sections", partial(database.source, collection)))
+    yield from found
+    if not _any_bad(found):
+        yield from made("coverage", partial(database.coverage, runtime))
     yield from made("export root", partial(store.root, runtime))
     yield from made("scheduler", partial(requests.heartbeat, runtime))
 
