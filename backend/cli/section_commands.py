@@ -98,9 +98,8 @@ def draft(
         raise UsageError(f"{output} is there already; name another file, or delete it") from None
     except OSError as error:
         raise UsageError(f"{output} cannot be written ({error.strerror})") from None
-    click.echo(
-        f"{output}: {text.count('[[section]]')} sections, {text.count('TODO')} TODO", err=True
-    )
+    sections, todo = text.count("[[section]]"), text.count('"TODO: ')
+    click.echo(f"{output}: {sections} sections, {todo} TODO", err=True)
 
 
 @click.command()

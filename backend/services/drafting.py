@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -144,7 +145,7 @@ class _Drafting:
         for plan in self._plans():
             yield from self._section(plan)
         for table, notes in self._exempt():
-            yield from ("", *(f"# {note}" for note in notes), "[[exempt]]")
+            yield from ("", *_comments(notes), "[[exempt]]")
             yield from _table(table.name)
             yield 'reason = "TODO: why no section needs to cover it"'
 
@@ -269,7 +270,7 @@ class _Drafting:
     # -- as text -----------------------------------------------------------------------------
 
     def _section(self, plan: _Plan) -> Iterator[str]:
-        yield from ("", *(f"# {note}" for note in plan.notes), "[[section]]")
+        yield from ("", *_comments(plan.notes), "[[section]]")
         yield f"name = {_text(plan.name)}"
         yield from _table(plan.table.name)
         if plan.table is not self._person:
@@ -336,6 +337,11 @@ def _text(text: str) -> str:
 
 def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _comments(notes: Sequence[str]) -> Iterator[str]:
+    for note in notes:
+        yield from (f"# {line}" for line in textwrap.wrap(note, _WIDTH, break_long_words=False))
 
 
 def _list(key: str, names: Sequence[str]) -> Iterator[str]:

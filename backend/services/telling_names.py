@@ -47,7 +47,10 @@ CREDENTIAL: Final = _listed("""
     credential credentials sessiondata sessionkey backupcodes recoverycodes recoverycode backupcode
 """)
 # May give access: a person must look.
-DOUBTFUL: Final = _listed("hash digest key seed nonce signature session code fingerprint")
+DOUBTFUL: Final = _listed("""
+    hash digest key seed nonce signature session fingerprint authcode accesscode securitycode
+    verificationcode confirmationcode resetcode logincode invitecode
+""")
 # Who did something, rather than to whom it was done.
 AUDIT: Final = _listed("""
     audit audits auditlog log logs history histories event events activity activities journal trail
