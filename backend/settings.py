@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -103,6 +104,21 @@ def _place(url_text: str) -> tuple[str, str | None, int | None, str | None]:
     return url.drivername, url.host, url.port, url.database
 
 
+def _zone(name: str) -> tzinfo:
+    """A time zone by its IANA name. UTC needs no time zone database. Raises ``ValueError``."""
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        raise ValueError(
+            "is not a time zone of this machine; name one such as Europe/Berlin (is tzdata "
+            "installed?)"
+        ) from None
+
+
 class Settings(BaseSettings):
     """The settings of one process. Make it with ``load_settings``."""
 
@@ -135,6 +151,8 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0)] = 60
     min_free_bytes: Annotated[int, Field(ge=0)] = 1024**3
     retention_days: Annotated[int, Field(ge=0)] = 30
+    time_zone: str = "UTC"
+    join_open_requests: bool = False
     controller_name: str | None = None
     controller_contact: str | None = None
     dpo_contact: str | None = None
@@ -156,6 +174,12 @@ class Settings(BaseSettings):
     @classmethod
     def _check_cron(cls, text: str) -> str:
         return parse_cron(text)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _check_zone(cls, name: str) -> str:
+        _zone(name)
+        return name
 
     @field_validator("export_root", mode="before")
     @classmethod
@@ -233,6 +257,11 @@ class Settings(BaseSettings):
         if self.backoff_cap_seconds < self.backoff_base_seconds:
             raise ValueError("DSAR_BACKOFF_CAP_SECONDS: is less than DSAR_BACKOFF_BASE_SECONDS")
         return self
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone in whose days deadlines are counted."""
+        return _zone(self.time_zone)
 
     @property
     def source_is_control(self) -> bool:

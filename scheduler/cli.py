@@ -30,7 +30,7 @@ from backend.services.lease import Watch
 from backend.settings import load_settings, unknown_keys
 from scheduler.metrics import Metrics
 from scheduler.shutdown import Shutdown
-from scheduler.sweep import Slot, SweepResult, run_sweep
+from scheduler.sweep import Slot, SweepResult, run_sweep, tell_deadlines
 from scheduler.workers import run_here, run_in_processes
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def sweep(once: bool, limit: int | None, workers: int | None, json_wanted: bool)
     shutdown = Shutdown(settings.drain_seconds)
     shutdown.install()
     result = _sweep_once(settings, shutdown, limit or settings.sweep_limit, json_wanted)
+    tell_deadlines(result.deadlines)
     if wants_json(json_wanted):
         print_json(result.as_dict())
     else:

@@ -204,7 +204,7 @@ class Metrics:
         started = clock.monotonic()
         if started < self._state_due_at:
             return
-        _describe(news, read_state(services.controller))
+        _describe(news, read_state(services.controller, zone=services.runtime.settings.zone))
         self._state_due_at = started + 100 * (clock.monotonic() - started)
 
     def sweep_failed(self, error: BaseException) -> None:

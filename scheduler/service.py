@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -27,6 +27,7 @@ from backend.logs import get_logger
 from backend.services.coverage import look_at_start
 from backend.services.dsar_exporter import Services
 from backend.services.lease import Watch
+from backend.services.open_requests import DeadlineCounts
 from backend.services.outlook import look
 from backend.services.retention import Retention
 from backend.settings import Settings
@@ -34,7 +35,7 @@ from scheduler.metrics import Metrics
 from scheduler.notify import Notifier
 from scheduler.pulse import Pulse
 from scheduler.shutdown import Shutdown
-from scheduler.sweep import Slot, SweepResult, run_sweep
+from scheduler.sweep import Slot, SweepResult, run_sweep, tell_deadlines
 from scheduler.workers import run_here, run_in_processes
 
 log = get_logger(__name__)
@@ -83,6 +84,7 @@ class SweepService:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._waiting_for: str | None = None
+        self._told: tuple[date, DeadlineCounts] | None = None
 
     def run(self) -> int:
         """Sweep at start and then on schedule, until asked to stop; return the exit code.
@@ -186,6 +188,16 @@ class SweepService:
         elif result.tally.claimed or result.reclaimed:
             log.info("sweep_finished", **counts)
         self._waiting_for = trouble
+        self._report_deadlines(result)
+
+    def _report_deadlines(self, result: SweepResult) -> None:
+        """Tell what is late when that changes, and once a day as long as it stays so."""
+        if result.deadlines is None:
+            return
+        told = (self._runtime.clock.now().date(), result.deadlines)
+        if told != self._told:
+            tell_deadlines(result.deadlines)
+            self._told = told
 
     def _prune_job(self) -> None:
         try:

@@ -23,6 +23,7 @@ from backend.logs import get_logger
 from backend.services.dsar_collectors import collection
 from backend.services.dsar_exporter import Services, persist_dsar_export, worker_name
 from backend.services.lease import Watch
+from backend.services.open_requests import DeadlineCounts, deadline_counts
 from backend.services.outlook import look
 from backend.services.request_rows import Claim
 from backend.services.retention import SWEEPS, Retention
@@ -75,7 +76,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep did; ``trouble`` is what ended it early, or None."""
+    """What a sweep did; ``trouble`` is what ended it early, or None.
+
+    ``deadlines``: what is late, or nearly, after it; None where that could not be counted.
+    """
 
     sweep_id: str
     tally: Tally = field(default_factory=Tally)
@@ -84,6 +88,7 @@ class SweepResult:
     duration_ms: int = 0
     trouble: Trouble | None = None
     failed_while_reclaiming: int = 0
+    deadlines: DeadlineCounts | None = None
 
     @property
     def failed(self) -> int:
@@ -101,6 +106,8 @@ class SweepResult:
             "released": self.tally.released,
             "reclaimed": self.reclaimed,
             "pruned": self.pruned,
+            "nearly_due": self.deadlines and self.deadlines.nearly_due,
+            "overdue": self.deadlines and self.deadlines.overdue,
             "duration_ms": self.duration_ms,
             "error_code": None if self.trouble is None else self.trouble.code,
         }
@@ -141,7 +148,7 @@ def run_sweep(runtime: Runtime, *, run_slots: RunSlots, prune: bool, slot: Slot)
     """Make one sweep and return what it did.
 
     ``run_slots`` claims and runs what is due at the task's cutoff, in this process or in others.
-    Records a row in ``dsar_sweeps`` if anything was done. An empty sweep reads one statement and
+    Records a row in ``dsar_sweeps`` if anything was done. An empty sweep reads two statements and
     writes nothing. Raises ``ConfigurationError`` (the schema is not migrated, a section does not
     add up); database and store trouble does not raise but stands in ``trouble``. Safe beside any
     number of other sweeps.
@@ -190,6 +197,8 @@ def _sweep(
         slot.beat(STEP_SECONDS)
         result = replace(result, pruned=retention.prune_expired(limit=PRUNE_LIMIT))
     result = replace(result, trouble=trouble)
+    if trouble is None:
+        result = replace(result, deadlines=_count_deadlines(services))
     if result.tally.claimed or result.reclaimed:
         _record(services, result, outlook.now)
     return result
@@ -238,6 +247,25 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble |
         if result.get("trouble"):
             return tally, Trouble(result["error_code"], result["error"])
     return tally, None
+
+
+def _count_deadlines(services: Services) -> DeadlineCounts | None:
+    """That they cannot be counted takes nothing from what was done."""
+    try:
+        return deadline_counts(services.controller, zone=services.runtime.settings.zone)
+    except (EnvironmentTrouble, DBAPIError) as error:
+        log.warning("deadlines_not_counted", error_code=failure_of(error).code)
+        return None
+
+
+def tell_deadlines(counts: DeadlineCounts | None) -> None:
+    """Log how many open requests are late, or will be within a week; nothing where none is."""
+    if counts is None:
+        return
+    if counts.overdue:
+        log.warning("requests_overdue", **counts._asdict())
+    elif counts.nearly_due:
+        log.info("requests_nearly_due", **counts._asdict())
 
 
 def _trouble(error: Exception) -> Trouble:

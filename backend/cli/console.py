@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 from sqlalchemy.exc import DBAPIError
@@ -14,9 +15,31 @@ from sqlalchemy.exc import DBAPIError
 from backend.errors import EXIT_FAILED, DSARError
 from backend.failures import failure_of
 
+if TYPE_CHECKING:
+    from backend.services.requests import RequestSummary
+
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON on a terminal too.")
 # Read from the installed package when it is asked for, and not before: that search is slow.
 version = click.version_option(package_name="levqor-dsar", message="levqor-dsar %(version)s")
+
+
+class Moment(click.ParamType[date]):
+    """An option that is a day (``date``) or an instant (``datetime``, naive without an offset)."""
+
+    name = "day or time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value) if len(value) == 10 else datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not an ISO 8601 day or time, such as 2026-11-03 or "
+                "2026-11-03T09:30Z",
+                param,
+                ctx,
+            )
 
 
 class ErrorLine(click.Group):
@@ -110,3 +133,13 @@ def show(value: Mapping[str, Any], json_wanted: bool, on_terminal: Callable[[], 
         print_json(value)
     else:
         on_terminal()
+
+
+def print_request(summary: RequestSummary, json_wanted: bool, **more: Any) -> None:
+    """Print what a verb made of a request, and what ``more`` there is to say."""
+    value = asdict(summary) | more
+    show(
+        {"ok": True, **value},
+        json_wanted,
+        lambda: print_table("request", ("what", "value"), list(value.items())),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,7 @@ from backend.services.dsar_exporter import Services
 from backend.services.outlook import look
 
 if TYPE_CHECKING:
+    from backend.services.cases import Cases
     from backend.services.requests import Requests
 
 
@@ -53,4 +55,33 @@ def operator() -> Iterator[Requests]:
     from backend.services.requests import Requests
 
     with services() as found:
-        yield Requests(found.controller)
+        yield Requests(found.controller, zone=found.runtime.settings.zone)
+
+
+@contextmanager
+def case() -> Iterator[Cases]:
+    """The verbs on the case around an export."""
+    from backend.services.cases import Cases
+
+    with services() as found:
+        yield Cases(found.controller, zone=found.runtime.settings.zone)
+
+
+def instant_of(moment: date) -> datetime:
+    """A ``Moment`` as an instant: what has no offset is meant in DSAR_TIME_ZONE, a day its start.
+
+    Needs an application context.
+    """
+    from backend.services.deadlines import start_of_day
+
+    zone = current_runtime().settings.zone
+    if not isinstance(moment, datetime):
+        return start_of_day(moment, zone)
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
+
+
+def day_of(instant: datetime | None) -> str:
+    """The day of an instant in DSAR_TIME_ZONE, in which deadlines are counted; "" for None."""
+    if instant is None:
+        return ""
+    return f"{instant.astimezone(current_runtime().settings.zone):%Y-%m-%d}"

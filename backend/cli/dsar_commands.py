@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import click
 
-from backend.cli.console import ErrorLine, as_json, print_json, print_table, show, version
-from backend.cli.context import application, operator, services
+from backend.cli.case_commands import CASE_COMMANDS
+from backend.cli.console import (
+    ErrorLine,
+    Moment,
+    as_json,
+    print_json,
+    print_request,
+    print_table,
+    show,
+    version,
+)
+from backend.cli.context import application, day_of, instant_of, operator, services
 from backend.cli.decrypt_command import decrypt
 from backend.cli.operator_commands import COMMANDS as OPERATOR_COMMANDS
 from backend.cli.page_commands import schema
@@ -30,6 +40,8 @@ from backend.services.lease import Watch
 from backend.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backend.services.requests import RequestSummary
     from backend.services.retention import Retention
 
@@ -79,13 +91,18 @@ def migrate(json_wanted: bool) -> None:
 @click.option("--reference", help="The request's reference. Default: a random one.")
 @click.option(
     "--received-at",
-    help="When the request was received: ISO 8601, UTC unless it says otherwise. Default: now.",
+    type=Moment(),
+    help="When the request was received: ISO 8601, in DSAR_TIME_ZONE unless it says otherwise. "
+    "Default: now.",
 )
 @as_json
 def request(
-    user_id: str, reference: str | None, received_at: str | None, json_wanted: bool
+    user_id: str, reference: str | None, received_at: date | None, json_wanted: bool
 ) -> None:
     """Open a request; the next sweep exports it.
+
+    Tells of other open requests of the same person; with DSAR_JOIN_OPEN_REQUESTS=true it joins
+    the oldest that waits or is being exported, and opens none.
 
     \b
     Examples:
@@ -100,10 +117,19 @@ def request(
         subject = declared.subject(user_id, None)
         # Finds out whether there is such a user, before the request is opened rather than after.
         count_rows(declared, subject)
+        at = None if received_at is None else instant_of(received_at)
         opened = requests.open(
-            subject.user_id, reference_id=reference, received_at=_instant(received_at)
+            subject.user_id,
+            reference_id=reference,
+            received_at=at,
+            join=current_runtime().settings.join_open_requests,
         )
-        _show_request(opened, json_wanted)
+    others = ", ".join(opened.other_open)
+    print_request(opened.request, json_wanted, joined=opened.joined, other_open=opened.other_open)
+    if opened.joined:
+        click.echo("note: no new request: it joins the person's open one", err=True)
+    if others:
+        click.echo(f"note: the same person has other open requests: {others}", err=True)
 
 
 @dsar.command()
@@ -172,22 +198,30 @@ def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> N
     with operator() as requests:
         found = requests.list(statuses=statuses or None, limit=limit)
         counts = requests.counts()
-    columns = ("reference", "status", "received", "due", "tries", "next try", "error")
-    rows = [
-        (
-            each.reference_id,
-            each.status,
-            _day(each.requested_at),
-            " ".join(filter(None, (_day(each.due_at), each.urgency))),
-            each.attempts,
-            each.next_attempt_at,
-            (each.last_error or "").partition(" ")[0],
-        )
-        for each in found
-    ]
+        gone = _without_subject(found)
+        rows = [
+            (
+                each.reference_id,
+                each.status,
+                day_of(each.requested_at),
+                " ".join(filter(None, (day_of(each.due_at), each.urgency))),
+                each.attempts,
+                each.next_attempt_at,
+                (each.last_error or "").partition(" ")[0],
+                _notes(each, gone),
+            )
+            for each in found
+        ]
+    columns = ("reference", "status", "received", "due", "tries", "next try", "error", "notes")
     note = ", ".join(f"{status}: {count:,}" for status, count in sorted(counts.items()))
     show(
-        {"requests": [asdict(each) for each in found], "counts": counts},
+        {
+            "requests": [
+                asdict(each) | {"subject_gone": gone and gone.get(each.request_id)}
+                for each in found
+            ],
+            "counts": counts,
+        },
         json_wanted,
         lambda: print_table("requests", columns, rows, note=note or "no requests at all"),
     )
@@ -230,7 +264,7 @@ def retry(reference_id: str, json_wanted: bool) -> None:
       dsar retry GDPR-TEST-123
     """
     with operator() as requests:
-        _show_request(requests.retry(reference_id), json_wanted)
+        print_request(requests.retry(reference_id), json_wanted)
 
 
 @dsar.command()
@@ -244,7 +278,7 @@ def cancel(reference_id: str, json_wanted: bool) -> None:
       dsar cancel GDPR-TEST-123
     """
     with operator() as requests:
-        _show_request(requests.cancel(reference_id), json_wanted)
+        print_request(requests.cancel(reference_id), json_wanted)
 
 
 @dsar.command()
@@ -328,34 +362,32 @@ def _retention(found: Services) -> Retention:
     return Retention(found.controller, found.claims, found.store, retention_days=days)
 
 
-def _show_request(summary: RequestSummary, json_wanted: bool) -> None:
-    value = asdict(summary)
-    show(
-        {"ok": True, **value},
-        json_wanted,
-        lambda: print_table("request", ("what", "value"), list(value.items())),
-    )
+def _without_subject(found: Sequence[RequestSummary]) -> dict[int, bool] | None:
+    """Of each open request listed, whether its person is gone; None when nobody can tell."""
+    from backend.services.dsar_collectors import collection
+    from backend.services.open_requests import without_subject
+    from backend.services.requests import OPEN
+
+    runtime = current_runtime()
+    listed = [each.request_id for each in found if each.status in OPEN]
+    key = collection(runtime).key
+    gone = without_subject(Services.of(runtime).controller, runtime.source, key, listed)
+    return None if gone is None else {each: each in gone for each in listed}
 
 
-for _command in (coverage, decrypt, prove, schema, sections):
+def _notes(each: RequestSummary, gone: dict[int, bool] | None) -> str:
+    notes = {
+        "person gone": True if gone and gone.get(each.request_id) else None,
+        "held": each.held_at,
+        "extended": each.extended_at,
+        "handed over": each.delivered_at,
+        "legal hold": each.legal_hold_at,
+    }
+    return ", ".join(note for note, at in notes.items() if at is not None)
+
+
+for _command in (*CASE_COMMANDS, coverage, decrypt, prove, schema, sections):
     dsar.add_command(_command)
-
-
-def _day(instant: datetime | None) -> str:
-    return "" if instant is None else f"{instant:%Y-%m-%d}"
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not an ISO 8601 date or time, such as 2026-11-03 or 2026-11-03T09:30Z",
-            param_hint="--received-at",
-        ) from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
@@ -17,13 +17,13 @@ EPOCH: Final = "1970-01-01 00:00:00"
 
 
 class DSARRequest(Model):
-    """One row per request. Only ``services.claims`` changes a row after it is opened.
+    """One row per request. Only ``services`` (claims, requests, cases, retention) change a row.
 
     The first nine columns are the application's; every further one is ours and has a server
     default, so that an INSERT of ``user_id, gdpr_reference_id, status, requested_at`` is enough.
 
     States: ``pending`` → ``processing`` → ``completed`` or ``failed``; ``cancelled``. See the
-    README for what leads from one to the other.
+    README for what leads from one to the other. A pending request with ``held_at`` is held.
     """
 
     __tablename__ = "dsar_requests"
@@ -31,7 +31,7 @@ class DSARRequest(Model):
         # The claim walks this index in its own order: no sort, whatever is pending.
         sa.Index("ix_dsar_requests_claim", "status", "requested_at", "id", "next_attempt_at"),
         sa.Index("ix_dsar_requests_lease", "status", "lease_expires_at"),
-        sa.Index("ix_dsar_requests_export", "export_state", "exported_at"),
+        sa.Index("ix_dsar_requests_retention", "export_state", "legal_hold_at", "exported_at"),
         sa.Index("ix_dsar_requests_user_id", "user_id"),
         {"sqlite_autoincrement": True},
     )
@@ -45,6 +45,9 @@ class DSARRequest(Model):
     EXPORT_RECORDED: ClassVar[str] = "recorded"
     EXPORT_UNVERIFIED: ClassVar[str] = "unverified"
     EXPORT_PRUNED: ClassVar[str] = "pruned"
+
+    # The next_attempt_at of a held request: never due, so the claim needs no other condition.
+    HELD_UNTIL: ClassVar[datetime] = datetime(9999, 1, 1, tzinfo=UTC)
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     user_id: Mapped[Any] = mapped_column(PersonKey, nullable=True)
@@ -69,6 +72,16 @@ class DSARRequest(Model):
     export_state: Mapped[str | None] = mapped_column(sa.String(20))
     export_claim_token: Mapped[int | None] = mapped_column(sa.BigInteger)
     export_sha256: Mapped[str | None] = mapped_column(sa.String(64))
+
+    extended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    extension_months: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    extension_reason: Mapped[str | None] = mapped_column(sa.Text)
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    held_seconds: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
+    hold_reason: Mapped[str | None] = mapped_column(sa.Text)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    legal_hold_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    legal_hold_reason: Mapped[str | None] = mapped_column(sa.Text)
 
 
 def _on_mariadb(*args: Any, **options: Any) -> bool:

@@ -117,10 +117,12 @@ class Claims:
         """Take one request by its reference: pending, failed, or completed (to export it again).
 
         Raises ``RequestNotFound``; ``BusyError`` when another worker is exporting it;
-        ``WrongState`` when it is cancelled.
+        ``WrongState`` when it is cancelled or held, or its file is under a legal hold.
         """
+        r = REQUESTS.c
+        now = self._control.instant().label("now")
         query = (
-            sa.select(*CLAIM_COLUMNS, self._control.instant().label("now"))
+            sa.select(*CLAIM_COLUMNS, r.held_at, r.legal_hold_at, now)
             .where(reference_is(self._control, reference_id))
             .with_for_update()
         )
@@ -130,6 +132,13 @@ class Claims:
                 raise BusyError(f"{reference_id} is being exported by another worker; try later")
             if row["status"] == _CANCELLED:
                 raise WrongState(f"{reference_id} is cancelled; open a new request")
+            if row["held_at"] is not None:
+                raise WrongState(f"{reference_id} is held; to go on: dsar resume {reference_id}")
+            if row["legal_hold_at"] is not None and recorded_token(row) is not None:
+                raise WrongState(
+                    f"the file of {reference_id} is under a legal hold, and a new export would "
+                    f"replace it; to end the hold: dsar legal-hold {reference_id} --release"
+                )
 
         claim = self._claim(query, worker=worker, sweep_id=None, check=check)
         if claim is None:

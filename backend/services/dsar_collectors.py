@@ -161,8 +161,23 @@ DSAR_REQUEST: Final = TableSection(
     owner_paths=(OwnerPath("user_id"),),
     single=True,
     database="control",
+    # Reasons too: what is written of a person is that person's data.
     columns=_exported(
-        "id", "user_id", "gdpr_reference_id", "status", "requested_at", "completed_at"
+        "id",
+        "user_id",
+        "gdpr_reference_id",
+        "status",
+        "requested_at",
+        "completed_at",
+        "extended_at",
+        "extension_months",
+        "extension_reason",
+        "held_at",
+        "held_seconds",
+        "hold_reason",
+        "delivered_at",
+        "legal_hold_at",
+        "legal_hold_reason",
     )
     | dict.fromkeys(
         (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from backend.models import DSARAttempt, DSARRequest
 from backend.services.control import Controller, aware
-from backend.services.deadlines import NEARLY_DUE, due_at
+from backend.services.open_requests import deadline_counts
 from backend.services.request_rows import ATTEMPTS, REQUESTS
 
 STATUSES: Final = (
@@ -34,12 +34,6 @@ OUTCOMES: Final = (
     DSARAttempt.OUTCOME_FAILED,
     DSARAttempt.OUTCOME_RELEASED,
     DSARAttempt.OUTCOME_SUPERSEDED,
-)
-
-_UNANSWERED: Final = (
-    DSARRequest.STATUS_PENDING,
-    DSARRequest.STATUS_PROCESSING,
-    DSARRequest.STATUS_FAILED,
 )
 
 # Upper bounds in seconds: from one small person to the default DSAR_EXPORT_TIMEOUT_SECONDS.
@@ -130,22 +124,23 @@ class AttemptGroup:
     buckets: Sequence[int]
 
 
-def read_state(control: Controller) -> State:
-    """Read the state of the requests; by the claim's index alone, whatever the table's size.
+def read_state(control: Controller, *, zone: tzinfo = UTC) -> State:
+    """Read the state of the requests; by the claim's index, whatever the table's size.
 
-    Raises ``DatabaseUnreachable`` or ``DatabaseBusy``. Writes nothing.
+    Deadlines are counted in ``zone``'s days. Raises ``DatabaseUnreachable`` or ``DatabaseBusy``.
+    Writes nothing.
     """
     counts = sa.select(REQUESTS.c.status, sa.func.count()).group_by(REQUESTS.c.status)
+    deadlines = deadline_counts(control, zone=zone)
 
     def read(connection: Connection) -> State:
         now = control.now(connection)
         found = {str(status): int(count) for status, count in connection.execute(counts)}
-        overdue = _due_before(connection, now)
         return State(
             taken_at=now,
             requests={status: found.get(status, 0) for status in STATUSES},
-            nearly_due=_due_before(connection, now + NEARLY_DUE) - overdue,
-            overdue=overdue,
+            nearly_due=deadlines.nearly_due,
+            overdue=deadlines.overdue,
             oldest_pending_seconds=_oldest_pending_seconds(connection, now),
         )
 
@@ -177,26 +172,6 @@ def read_attempts(control: Controller, sweep_id: str) -> list[AttemptGroup]:
     )
     rows = control.read(lambda connection: connection.execute(query).all())
     return [_group(*row) for row in rows]
-
-
-def _due_before(connection: Connection, instant: datetime) -> int:
-    """How many unanswered requests have their deadline before an instant."""
-    r = REQUESTS.c
-    query = sa.select(sa.func.count()).where(
-        r.status.in_(_UNANSWERED), r.requested_at < _received_before(instant)
-    )
-    return int(connection.execute(query).scalar_one())
-
-
-def _received_before(instant: datetime) -> datetime:
-    """The receipt from which on the deadline is at or after an instant."""
-    received = next(
-        day for days in (31, 30, 29, 28) if due_at(day := instant - timedelta(days=days)) >= instant
-    )
-    if due_at(received) == instant:
-        return received
-    # No day of the month before has this day for its deadline: the first of the next month.
-    return datetime.combine(received.date(), time(tzinfo=received.tzinfo))
 
 
 def _oldest_pending_seconds(connection: Connection, now: datetime) -> float:

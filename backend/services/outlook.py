@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from backend.migrations.runner import VERSION_TABLE, require_current
 from backend.models import DSARRequest
 from backend.services.control import Controller, aware
-from backend.services.request_rows import REQUESTS, expired
+from backend.services.request_rows import REQUESTS, expired, retention_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,16 @@ def look(control: Controller, *, prune_before: datetime | None) -> Outlook:
     ]
     if prune_before is not None:
         columns.append(
-            sa.exists()
-            .where(r.export_state == DSARRequest.EXPORT_RECORDED, r.exported_at < prune_before)
+            sa.select(r.id)
+            .where(
+                r.export_state == DSARRequest.EXPORT_RECORDED,
+                r.legal_hold_at.is_(None),
+                r.exported_at < prune_before,
+            )
+            .order_by(*retention_order(control))
+            .limit(1)
+            .scalar_subquery()
+            .is_not(None)
             .label("prunable")
         )
     query = sa.select(*columns, revision.limit(1).scalar_subquery().label("revision"))

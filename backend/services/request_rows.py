@@ -70,6 +70,16 @@ def reference_is(control: Controller, reference_id: str) -> sa.ColumnElement[boo
     return column == reference_id
 
 
+def retention_order(control: Controller) -> list[sa.Column[Any]]:
+    """The oldest export first, of those without a legal hold, such that its index gives it sorted.
+
+    ``legal_hold_at`` is NULL in all of them; only PostgreSQL wants it named, MariaDB then sorts.
+    """
+    if control.engine.dialect.name == "postgresql":
+        return [REQUESTS.c.legal_hold_at, REQUESTS.c.exported_at]
+    return [REQUESTS.c.exported_at]
+
+
 UNCLAIMED: Final[dict[str, Any]] = {
     "claimed_from": None,
     "claimed_by": None,

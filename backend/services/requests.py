@@ -1,7 +1,8 @@
 """The operator's side of requests: open, list, look at, retry, cancel.
 
-Beside ``claims`` and ``retention`` the only place that writes to ``dsar_requests``. Every write is
-one short control transaction with the row locked, so all of it works while sweeps run.
+Beside ``claims``, ``cases`` and ``retention`` the only place that writes to ``dsar_requests``.
+Every write is one short control transaction with the row locked, so all of it works while sweeps
+run.
 """
 
 from __future__ import annotations
@@ -9,21 +10,30 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
-from backend.errors import BadReference, BusyError, RequestNotFound, WrongState
+from backend.errors import BadReference, BusyError, RequestNotFound, UsageError, WrongState
 from backend.models import DSARRequest
 from backend.references import is_usable_reference
 from backend.services.control import Controller
 from backend.services.deadlines import due_at, urgency
 from backend.services.request_rows import ATTEMPTS, REQUESTS, reference_is
 
-_OPEN: Final = (DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING)
+# Not answered yet, as the law counts: a failed request is as late as a pending one.
+OPEN: Final = (
+    DSARRequest.STATUS_PENDING,
+    DSARRequest.STATUS_PROCESSING,
+    DSARRequest.STATUS_FAILED,
+)
+# What a second request of the same person may join: a failed one would not be exported.
+_ON_THEIR_WAY: Final = (DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING)
+# Whoever has more open requests than this is told of as many.
+_OTHERS: Final = 20
 # Without I, L, O, U, 0 and 1: a reference is read out over the telephone.
 _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -32,7 +42,9 @@ _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 class RequestSummary:
     """A request as an operator sees it. Times are aware UTC; ``due_at`` is the law's deadline.
 
-    ``next_attempt_at`` is set while a pending request backs off.
+    ``next_attempt_at`` is set while a pending request backs off; ``held_at`` while it is held.
+    ``held_seconds`` is the length of all its holds that are over, and ``due_if_suspended_at``,
+    set once it was held, what the deadline would be if these stopped the clock.
     """
 
     request_id: int
@@ -52,6 +64,28 @@ class RequestSummary:
     claimed_by: str | None
     lease_expires_at: datetime | None
     interruptions: int
+    extended_at: datetime | None
+    extension_months: int
+    extension_reason: str | None
+    held_at: datetime | None
+    held_seconds: int
+    hold_reason: str | None
+    due_if_suspended_at: datetime | None
+    delivered_at: datetime | None
+    legal_hold_at: datetime | None
+    legal_hold_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What ``Requests.open`` opened, or the open request that it ``joined``.
+
+    ``other_open``: the references of the same person's other open requests, the oldest first.
+    """
+
+    request: RequestSummary
+    joined: bool
+    other_open: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +97,29 @@ class RequestDetails:
 
 
 class Requests:
-    """The operator's verbs on one control database."""
+    """The operator's verbs on one control database. Deadlines are counted in ``zone``'s days."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, *, zone: tzinfo = UTC) -> None:
         self._control = controller
+        self._zone = zone
 
     def open(
-        self, user_id: Any, *, reference_id: str | None = None, received_at: datetime | None = None
-    ) -> RequestSummary:
-        """Insert a pending request and return it.
+        self,
+        user_id: Any,
+        *,
+        reference_id: str | None = None,
+        received_at: datetime | None = None,
+        join: bool = False,
+    ) -> Opened:
+        """Insert a pending request, and tell of the same person's other open ones.
 
         Without a reference it gets a random one; without ``received_at`` (aware) the database's
-        present counts as receipt. Raises ``BadReference`` when the reference is unusable or taken.
-        Not to be repeated: each call opens a request.
+        present counts as receipt. With ``join`` nothing is inserted where the person has a request
+        that waits or is being exported: the oldest such is returned, whose deadline is the earlier
+        one. Two calls at the same instant may open two all the same.
+
+        Raises ``BadReference`` when the reference is unusable or taken, ``UsageError`` for a
+        receipt in the future. Without ``join`` not to be repeated: each call opens a request.
         """
         reference = _new_reference() if reference_id is None else reference_id
         if not is_usable_reference(reference):
@@ -84,8 +128,17 @@ class Requests:
                 "up to 100 letters, digits, '.', '_' and '-'"
             )
 
-        def insert(connection: Connection) -> None:
-            at = received_at or self._control.now(connection)
+        def insert(connection: Connection) -> tuple[str, list[str]]:
+            others = self._open_of(connection, user_id)
+            joined = next(
+                (each for each, status in others.items() if status in _ON_THEIR_WAY), None
+            )
+            if join and joined is not None:
+                return joined, [each for each in others if each != joined]
+            now = self._control.now(connection)
+            at = received_at or now
+            if at > now:
+                raise UsageError(f"{at:%Y-%m-%d %H:%M %Z} lies in the future; say when it came")
             connection.execute(
                 sa.insert(REQUESTS).values(
                     user_id=user_id,
@@ -94,18 +147,30 @@ class Requests:
                     requested_at=at,
                 )
             )
+            return reference, list(others)
 
         try:
-            self._control.run(insert)
+            opened, others = self._control.run(insert)
         except IntegrityError:
             raise BadReference(
                 f"the reference {reference} is taken (capitals do not count); choose another"
             ) from None
-        return self.find(reference).request
+        return Opened(self.find(opened).request, opened != reference, tuple(others))
+
+    def _open_of(self, connection: Connection, user_id: Any) -> dict[str, str]:
+        """The references and states of a person's open requests, the oldest first."""
+        r = REQUESTS.c
+        query = (
+            sa.select(r.gdpr_reference_id, r.status)
+            .where(r.user_id == user_id, r.status.in_(OPEN), r.gdpr_reference_id.is_not(None))
+            .order_by(r.requested_at, r.id)
+            .limit(_OTHERS)
+        )
+        return dict(connection.execute(query).all())
 
     def list(self, *, statuses: Sequence[str] | None, limit: int) -> list[RequestSummary]:
         """Requests, the oldest first. ``statuses`` None: everything still open, and failed."""
-        wanted = statuses or (*_OPEN, DSARRequest.STATUS_FAILED)
+        wanted = statuses or OPEN
         query = (
             sa.select(*_COLUMNS, self._control.instant().label("now"))
             .where(REQUESTS.c.status.in_(wanted))
@@ -115,14 +180,15 @@ class Requests:
 
         def read(connection: Connection) -> list[RequestSummary]:
             now = self._control.now(connection)
-            return [_summary(row, now) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings()
+            return [_summary(row, now, self._zone) for row in rows]
 
         return self._control.read(read)
 
     def counts(self) -> dict[str, int]:
         """How many requests are in each status."""
         query = sa.select(REQUESTS.c.status, sa.func.count()).group_by(REQUESTS.c.status)
-        return self._control.read(lambda c: dict(c.execute(query).tuples().all()))
+        return self._control.read(lambda c: dict(c.execute(query).all()))
 
     def find(self, reference_id: str) -> RequestDetails:
         """One request with its attempts. Raises ``RequestNotFound``."""
@@ -132,13 +198,14 @@ class Requests:
             now = self._control.now(connection)
             row = connection.execute(query).mappings().first()
             if row is None:
-                raise _not_found(reference_id)
+                raise not_found(reference_id)
             attempts = connection.execute(
                 sa.select(*ATTEMPTS.c)
                 .where(ATTEMPTS.c.request_id == row["id"])
                 .order_by(ATTEMPTS.c.claim_token)
             ).mappings()
-            return RequestDetails(_summary(row, now), [dict(attempt) for attempt in attempts])
+            summary = _summary(row, now, self._zone)
+            return RequestDetails(summary, [dict(attempt) for attempt in attempts])
 
         return self._control.read(read)
 
@@ -150,7 +217,9 @@ class Requests:
         """
 
         def write(connection: Connection) -> None:
-            row = self._lock(connection, reference_id)
+            row = lock_request(connection, self._control, reference_id)
+            if row["held_at"] is not None:
+                raise WrongState(f"{reference_id} is held; to go on: dsar resume {reference_id}")
             if row["status"] == DSARRequest.STATUS_PROCESSING:
                 raise BusyError(f"{reference_id} is being exported; nothing to retry")
             if row["status"] == DSARRequest.STATUS_COMPLETED:
@@ -183,7 +252,7 @@ class Requests:
         """
 
         def write(connection: Connection) -> None:
-            row = self._lock(connection, reference_id)
+            row = lock_request(connection, self._control, reference_id)
             status = DSARRequest.STATUS_CANCELLED
             if row["status"] == DSARRequest.STATUS_COMPLETED:
                 raise WrongState(f"{reference_id} is completed; there is nothing to cancel")
@@ -198,23 +267,44 @@ class Requests:
                     claimed_by=None,
                     claimed_at=None,
                     lease_expires_at=None,
+                    **hold_ended(row, self._control.now(connection)),
                 )
             )
 
         self._control.run(write)
         return self.find(reference_id).request
 
-    def _lock(self, connection: Connection, reference_id: str) -> RowMapping:
-        query = (
-            sa.select(REQUESTS.c.id, REQUESTS.c.status, REQUESTS.c.claimed_from)
-            .where(reference_is(self._control, reference_id))
-            .with_for_update()
-        )
-        row = connection.execute(query).mappings().first()
-        if row is None:
-            raise _not_found(reference_id)
-        return row
 
+def lock_request(connection: Connection, control: Controller, reference_id: str) -> RowMapping:
+    """A request's row, locked until the transaction ends. Raises ``RequestNotFound``."""
+    query = sa.select(*_LOCKED_COLUMNS).where(reference_is(control, reference_id))
+    row = connection.execute(query.with_for_update()).mappings().first()
+    if row is None:
+        raise not_found(reference_id)
+    return row
+
+
+def hold_ended(row: RowMapping, now: datetime) -> dict[str, Any]:
+    """What an UPDATE sets to end the hold of a locked row; nothing when there is none."""
+    if row["held_at"] is None:
+        return {}
+    seconds = max(1, int((now - row["held_at"]).total_seconds()))
+    return {"held_at": None, "held_seconds": row["held_seconds"] + seconds}
+
+
+# Without requested_at, as in CLAIM_COLUMNS: what is no date must not stop a cancellation.
+_LOCKED_COLUMNS: Final = (
+    REQUESTS.c.id,
+    REQUESTS.c.status,
+    REQUESTS.c.claimed_from,
+    REQUESTS.c.export_state,
+    REQUESTS.c.completed_at,
+    REQUESTS.c.extended_at,
+    REQUESTS.c.held_at,
+    REQUESTS.c.held_seconds,
+    REQUESTS.c.delivered_at,
+    REQUESTS.c.legal_hold_at,
+)
 
 _COLUMNS: Final = (
     REQUESTS.c.id,
@@ -232,13 +322,23 @@ _COLUMNS: Final = (
     REQUESTS.c.claimed_by,
     REQUESTS.c.lease_expires_at,
     REQUESTS.c.interruptions,
+    REQUESTS.c.extended_at,
+    REQUESTS.c.extension_months,
+    REQUESTS.c.extension_reason,
+    REQUESTS.c.held_at,
+    REQUESTS.c.held_seconds,
+    REQUESTS.c.hold_reason,
+    REQUESTS.c.delivered_at,
+    REQUESTS.c.legal_hold_at,
+    REQUESTS.c.legal_hold_reason,
 )
 
 
-def _summary(row: RowMapping, now: datetime) -> RequestSummary:
+def _summary(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
     requested_at = row["requested_at"]
-    due = None if requested_at is None else due_at(requested_at)
-    answered = row["status"] not in (*_OPEN, DSARRequest.STATUS_FAILED)
+    months = 1 + row["extension_months"]
+    due = None if requested_at is None else due_at(requested_at, months=months, zone=zone)
+    answered = row["status"] not in OPEN
     return RequestSummary(
         request_id=row["id"],
         reference_id=row["gdpr_reference_id"],
@@ -257,16 +357,35 @@ def _summary(row: RowMapping, now: datetime) -> RequestSummary:
         claimed_by=row["claimed_by"],
         lease_expires_at=row["lease_expires_at"],
         interruptions=row["interruptions"],
+        extended_at=row["extended_at"],
+        extension_months=row["extension_months"],
+        extension_reason=row["extension_reason"],
+        held_at=row["held_at"],
+        held_seconds=row["held_seconds"],
+        hold_reason=row["hold_reason"],
+        due_if_suspended_at=_suspended(due, row, now),
+        delivered_at=row["delivered_at"],
+        legal_hold_at=row["legal_hold_at"],
+        legal_hold_reason=row["legal_hold_reason"],
     )
 
 
 def _later(row: RowMapping, now: datetime) -> datetime | None:
     """When a pending request that backs off is due; None for one that is due already."""
     at: datetime = row["next_attempt_at"]
-    return at if row["status"] == DSARRequest.STATUS_PENDING and at > now else None
+    waits = row["status"] == DSARRequest.STATUS_PENDING and row["held_at"] is None
+    return at if waits and at > now else None
 
 
-def _not_found(reference_id: str) -> RequestNotFound:
+def _suspended(due: datetime | None, row: RowMapping, now: datetime) -> datetime | None:
+    """The deadline moved by the time that the request was held; None for one that never was."""
+    held = timedelta(seconds=row["held_seconds"])
+    if row["held_at"] is not None:
+        held += max(timedelta(0), now - row["held_at"])
+    return due + held if due is not None and held else None
+
+
+def not_found(reference_id: str) -> RequestNotFound:
     return RequestNotFound(
         f"there is no request with the reference {reference_id!r}; see: dsar list"
     )

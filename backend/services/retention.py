@@ -19,7 +19,7 @@ from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, StoredFile
-from backend.services.request_rows import ATTEMPTS, REQUESTS, recorded_token
+from backend.services.request_rows import ATTEMPTS, REQUESTS, recorded_token, retention_order
 
 SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
 
@@ -100,24 +100,26 @@ class Retention:
         r = REQUESTS.c
         # An adopted export is pruned where it lies under the public name; what lies elsewhere was
         # put there by another program, which alone knows how to delete it.
-        adopted: sa.ColumnElement[bool] = sa.false()
+        conditions = [r.export_state == DSARRequest.EXPORT_RECORDED]
         if self._store.public_prefix is not None:
             ours = sa.literal(self._store.public_prefix) + r.gdpr_reference_id + ".zip"
             adopted = sa.and_(
                 r.export_state == DSARRequest.EXPORT_UNVERIFIED,
                 sa.or_(r.export_storage_path.is_(None), r.export_storage_path == ours),
             )
-        query = (
-            sa.select(r.id, r.export_claim_token)
-            .where(
-                sa.or_(r.export_state == DSARRequest.EXPORT_RECORDED, adopted),
-                r.exported_at < before,
+            conditions.append(adopted)
+        # One after the other: of two states at once no index gives the oldest without a sort.
+        for condition in conditions:
+            query = (
+                sa.select(r.id, r.export_claim_token)
+                .where(condition, r.legal_hold_at.is_(None), r.exported_at < before)
+                .order_by(*retention_order(self._control))
+                .limit(1)
+                .with_for_update(skip_locked=True)
             )
-            .order_by(r.exported_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        row = connection.execute(query).mappings().first()
+            row = connection.execute(query).mappings().first()
+            if row is not None:
+                break
         if row is not None:
             connection.execute(
                 sa.update(REQUESTS)

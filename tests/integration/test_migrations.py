@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -133,6 +134,33 @@ def test_migrate_then_plain_insert_of_four_columns_is_due(world: World) -> None:
         )
     with world.services() as services:
         assert look(services.controller, prune_before=None).due
+
+
+def test_migrate_from_0002_keeps_every_row_and_what_was_begun(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(database_url, tmp_path)
+    with monkeypatch.context() as patched:
+        upgrade_to = command.upgrade
+        patched.setattr(command, "upgrade", lambda config, _: upgrade_to(config, "0002"))
+        upgrade(world)
+    with world.begin() as connection:
+        for row in ROWS:
+            insert(connection, *row)
+        before = connection.execute(sa.text("SELECT * FROM dsar_requests ORDER BY id")).mappings()
+        rows = [dict(row) for row in before]
+        # Where MariaDB was interrupted, some of it is there already.
+        connection.exec_driver_sql("ALTER TABLE dsar_requests ADD COLUMN hold_reason TEXT")
+    report = upgrade(world)
+    assert (report.previous, report.revision, report.adopted) == ("0002", HEAD, False)
+    with world.begin() as connection:
+        after = connection.execute(sa.text("SELECT * FROM dsar_requests ORDER BY id")).mappings()
+        assert [{name: row[name] for name in rows[0]} for row in after] == rows
+    assert [row["extension_months"] for row in world.rows()] == [0] * 5
+    assert {row["held_at"] for row in world.rows()} == {None}
+    with world.services() as services:
+        assert look(services.controller, prune_before=None).due
+    world.close()
 
 
 @pytest.mark.parametrize("same", ["R", "r"])

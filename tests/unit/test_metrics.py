@@ -19,13 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from backend.addresses import Address, parse_address
 from backend.errors import ConfigurationError, SchemaError
-from backend.services import metrics as measured
-from backend.services.deadlines import due_at
 from backend.services.metrics import GAUGE, METRICS, read_state
 from backend.settings import CHECKOUT_ROOT, Settings
 from scheduler.metrics import Book, Metrics, add_to_textfile, exposition, read_book
@@ -79,17 +75,6 @@ def test_address_other_is_refused_with_the_reason(text: str, reason: str) -> Non
 
 
 # -- the state ---------------------------------------------------------------------------------
-
-
-@given(
-    instant=st.datetimes(datetime(2020, 1, 1), datetime(2032, 1, 1)),  # noqa: DTZ001
-    received=st.timedeltas(timedelta(days=25), timedelta(days=34)),
-)
-def test_received_before_agrees_with_the_deadline(instant: datetime, received: timedelta) -> None:
-    at = instant.replace(tzinfo=UTC)
-    request = at - received
-
-    assert (request < measured._received_before(at)) == (due_at(request) < at)
 
 
 def test_state_counts_what_a_person_must_look_at(world: World) -> None:
@@ -311,9 +296,9 @@ def test_state_is_read_a_hundredth_of_the_time(
 
     reads: list[object] = []
 
-    def counted(control: Any) -> Any:
+    def counted(control: Any, zone: Any) -> Any:
         reads.append(control)
-        return read_state(control)
+        return read_state(control, zone=zone)
 
     monkeypatch.setattr("scheduler.metrics.read_state", counted)
     sqlite_world.clock = Clock()

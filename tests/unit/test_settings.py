@@ -45,6 +45,8 @@ def test_load_defaults_in_a_checkout_are_as_documented() -> None:
         ("DSAR_SWEEP_CRON", "every day"),
         ("DSAR_BACKOFF_CAP_SECONDS", "2"),
         ("DSAR_RETENTION_DAYS", "-1"),
+        ("DSAR_TIME_ZONE", "Europe/Atlantis"),
+        ("DSAR_TIME_ZONE", "../../etc/passwd"),
         ("DSAR_LOG_LEVEL", "LOUD"),
         ("DSAR_LOG_FORMAT", "xml"),
         ("DSAR_EXPORT_ROOT", "ftp://host/pa55word"),

@@ -1,0 +1,81 @@
+"""A warning when somebody is erased whose access request is still open.
+
+For the application beside: erasing first would leave a request that can only fail. Registered
+once, for example where the application is made::
+
+    with app.app_context():
+        warn_on_erasure(User, current_runtime())
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapper
+
+from backend.errors import DSARError
+from backend.extensions import Runtime
+from backend.failures import failure_of
+from backend.logs import get_logger
+from backend.services.control import Controller
+from backend.services.request_rows import REQUESTS
+from backend.services.requests import OPEN
+
+log = get_logger(__name__)
+
+_NAMED_AT_MOST = 20
+
+
+class OpenRequestWarning(UserWarning):
+    """A person is being deleted while a request of theirs waits, runs or has failed."""
+
+
+def warn_on_erasure(model: type[Any], runtime: Runtime) -> None:
+    """Warn whenever a session deletes an object of ``model``, whose primary key requests name.
+
+    Each open request is logged (``open_request_of_erased_user``, by its own id), and an
+    ``OpenRequestWarning`` issued, which a warnings filter can turn into an error that stops the
+    deletion. Sees what a session's unit of work deletes: neither ``session.execute(delete(…))`` nor
+    SQL of one's own; ``dsar list`` shows those afterwards. A database that cannot be asked is
+    logged and stops nothing.
+    """
+
+    def before_delete(mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+        (user_id, *_) = mapper.primary_key_from_instance(target)
+        found = _open_requests(runtime, connection, user_id)
+        for request_id in found:
+            log.warning("open_request_of_erased_user", request_id=request_id)
+        if found:
+            named = ", ".join(map(str, found))
+            warnings.warn(
+                f"a person with open access requests is being deleted (ids {named}); "
+                "answer or cancel these first",
+                OpenRequestWarning,
+                stacklevel=2,
+            )
+
+    event.listen(model, "before_delete", before_delete)
+
+
+def _open_requests(runtime: Runtime, connection: Connection, user_id: Any) -> list[int]:
+    r = REQUESTS.c
+    query = (
+        sa.select(r.id)
+        .where(r.user_id == user_id, r.status.in_(OPEN))
+        .order_by(r.id)
+        .limit(_NAMED_AT_MOST)
+    )
+    if connection.engine.url == runtime.control.url:
+        # The application's own transaction: it may have cancelled the request just now.
+        return list(connection.execute(query).scalars())
+    try:
+        control = Controller(runtime.control, runtime.clock)
+        return control.read(lambda bare: list(bare.execute(query).scalars()))
+    except (DSARError, SQLAlchemyError) as error:
+        log.warning("erasure_not_checked", error_code=failure_of(error).code)
+        return []
