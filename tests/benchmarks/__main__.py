@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -119,6 +120,8 @@ def main(
       python -m tests.benchmarks --quick --only big,small
       python -m tests.benchmarks --only big --rows 10000 --rows 300000 --rounds 3
     """
+    # What ends it otherwise leaves its servers running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     name = "quick" if quick else form
     chosen = FORMS[name]
     kinds = _chosen(databases, KINDS, "--database")
