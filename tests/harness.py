@@ -275,5 +275,18 @@ def members(path: Path) -> Mapping[str, Any]:
     }
 
 
+def check_schemas(path: Path) -> None:
+    """Hold every JSON file of a ZIP to the schema that lies beside it."""
+    from jsonschema import Draft202012Validator
+
+    found = unpacked(path)
+    data = members(path)
+    wanted = {f"schemas/{name.removesuffix('.json')}.schema.json" for name in data}
+    assert {name for name in found if name.startswith("schemas/")} == wanted
+    for name, value in data.items():
+        schema = json.loads(found[f"schemas/{name.removesuffix('.json')}.schema.json"])
+        Draft202012Validator(schema).validate(value)
+
+
 def _refuse(constant: str) -> Any:
     raise AssertionError(f"{constant} is not JSON")

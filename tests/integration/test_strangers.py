@@ -21,7 +21,7 @@ from backend.services.dsar_exporter import build_archive, build_dsar_zip_bytes, 
 from backend.services.requests import Requests
 from backend.services.section_binding import key_type_of
 from backend.services.sections import FilesSection, Subject
-from tests.harness import World, members
+from tests.harness import World, check_schemas, members, unpacked
 
 UUID_A, UUID_B = "123e4567-e89b-12d3-a456-426614174000", "223e4567-e89b-12d3-a456-426614174000"
 # kind of key: the SQL type on each database, and two people's keys as text
@@ -186,8 +186,12 @@ def test_export_by_file_holds_what_it_declares(
         result = persist_dsar_export("R-1")
         assert result["ok"], result
     files = members(world.public("R-1"))
+    check_schemas(world.public("R-1"))
+    page = unpacked(world.public("R-1"))["index.html"].decode()
     world.close()
 
+    assert "Customer" in page and "mine@example.org" in page
+    assert "s3cr3t" not in page and "theirs@example.org" not in page
     own = str(files["account.json"]["customer_id"])
     assert files["account.json"]["settings"] == {
         "theme": "dark",
