@@ -271,7 +271,7 @@ def members(path: Path) -> Mapping[str, Any]:
     return {
         name: json.loads(content, parse_constant=_refuse)
         for name, content in unpacked(path).items()
-        if name.endswith(".json") and not name.startswith("schemas/")
+        if name.endswith(".json") and "/" not in name
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from backend.cli.context import application
@@ -21,12 +23,14 @@ def schema(section: str | None) -> None:
     """
     from backend.services.archive import SCHEMA_VERSION
     from backend.services.dsar_collectors import collection
-    from backend.services.json_schemas import META, meta_schema, schema_of
+    from backend.services.json_schemas import META, meta_schema, schemas_of
     from backend.services.rendering import dump_object
 
     with application() as runtime:
         sections = collection(runtime).sections
-    schemas = {each.name: schema_of(each, SCHEMA_VERSION) for each in sections}
+    schemas: dict[str, dict[str, Any]] = {}
+    for each in sections:
+        schemas |= schemas_of(each, SCHEMA_VERSION)
     schemas[META] = meta_schema(SCHEMA_VERSION)
     if section is not None and section not in schemas:
         raise click.BadParameter(

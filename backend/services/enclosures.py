@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from backend.services.archive import SCHEMA_VERSION, FileStream, SectionStream
-from backend.services.json_schemas import META, printed_meta_schema, printed_schema
+from backend.services.json_schemas import META, printed_meta_schema, printed_schemas
 from backend.services.page.catalogue import spoken
 from backend.services.page.preview import Preview
 from backend.services.sections import Section, TableSection
@@ -42,8 +42,8 @@ class Enclosures:
     def closing(self, meta: Mapping[str, Any]) -> Iterator[FileStream]:
         """The members that follow ``meta.json``, which ``meta`` is, complete."""
         for section in self._sections:
-            text = printed_schema(section, SCHEMA_VERSION)
-            yield FileStream(f"schemas/{section.name}.schema.json", (text,))
+            for name, text in printed_schemas(section, SCHEMA_VERSION).items():
+                yield FileStream(f"schemas/{name}.schema.json", (text,))
         text = printed_meta_schema(SCHEMA_VERSION)
         yield FileStream(f"schemas/{META}.schema.json", (text,))
         if self._page:

@@ -22,6 +22,7 @@ from backend.services.sections import (
     FACT_NAMES,
     Disposition,
     Exported,
+    FilesSection,
     Masked,
     Section,
     TableSection,
@@ -41,10 +42,29 @@ _BYTES: Final[dict[str, Any]] = {"type": "string", "contentEncoding": "base64"}
 _ANYTHING: Final[dict[str, Any]] = {}
 
 
+def schemas_of(section: Section, version: str) -> dict[str, dict[str, Any]]:
+    """The schemas of a section's JSON files, by the files' names without their ending."""
+    found = {section.name: schema_of(section, version)}
+    if isinstance(section, TableSection) and section.files:
+        name = f"{section.name}_files"
+        listed = {"column": _TEXT, "name": _TEXT, "file": {"type": ["string", "null"]}}
+        row = _record(listed | {"problem": _TEXT}, optional=("problem",))
+        found[name] = {
+            "$schema": DRAFT,
+            "$id": f"urn:dsar:{version}:{name}",
+            "title": humanised(name),
+            "type": "array",
+            "items": row,
+        }
+    return found
+
+
 def schema_of(section: Section, version: str) -> dict[str, Any]:
-    """The schema of a section's file. ``version`` is the archive's ``schema_version``."""
+    """The schema of a section's own file. ``version`` is the archive's ``schema_version``."""
     row: dict[str, Any] = {"type": "object"}
-    if isinstance(section, TableSection):
+    if isinstance(section, FilesSection):
+        row = _record({"name": _TEXT, "file": _TEXT})
+    elif isinstance(section, TableSection):
         columns = section.read_columns()
         row |= {
             "properties": {str(c.name): _property(section, c) for c in columns},
@@ -191,12 +211,19 @@ def _record(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[
     return {"type": "object", "properties": properties, "required": required}
 
 
-_printed: Final[PerSection[bytes]] = PerSection()
+_printed: Final[PerSection[dict[str, bytes]]] = PerSection()
 
 
-def printed_schema(section: Section, version: str) -> bytes:
-    """The schema of a section's file as the archive's member ``schemas/<section>.schema.json``."""
-    return _printed.get(section, version, lambda: dump_object(schema_of(section, version)) + b"\n")
+def printed_schemas(section: Section, version: str) -> dict[str, bytes]:
+    """As ``schemas_of``, each as the archive's member ``schemas/<name>.schema.json``."""
+    return _printed.get(
+        section,
+        version,
+        lambda: {
+            name: dump_object(schema) + b"\n"
+            for name, schema in schemas_of(section, version).items()
+        },
+    )
 
 
 @cache

@@ -24,7 +24,7 @@ from backend.services.wording import Wording
 # A section's name becomes a file's in the archive.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # Ours, or files of the archive's own.
-_RESERVED: Final = frozenset({"dsar_request", "meta", "index"})
+_RESERVED: Final = frozenset({"dsar_request", "meta", "index", "schemas"})
 _IDENTIFIER: Final = r'(?:"[^"]+"|[^\s".,=]+)'
 _PAIR: Final = re.compile(
     rf"\s*(?P<here>{_IDENTIFIER})\s*=\s*"

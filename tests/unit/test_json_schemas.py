@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from sqlalchemy.dialects import mysql, postgresql
 from backend.cli.dsar_commands import dsar
 from backend.services.archive import SCHEMA_VERSION
 from backend.services.dsar_collectors import ACCOUNT, AUDIT_LOGS, SECTIONS, WORKFLOWS
-from backend.services.json_schemas import meta_schema, printed_schema, schema_of
+from backend.services.json_schemas import meta_schema, printed_schemas, schema_of, schemas_of
 from backend.services.sections import (
     EXPORTED,
     Facts,
+    FilesSection,
     FunctionSection,
     Masked,
     OwnerPath,
@@ -121,10 +123,24 @@ def test_schema_of_a_function_section_is_an_array_of_objects() -> None:
     assert "description" not in schema_of(section, "1")
 
 
-def test_printed_schema_is_the_schema_and_is_printed_once() -> None:
-    text = printed_schema(ACCOUNT, SCHEMA_VERSION)
-    assert json.loads(text) == schema_of(ACCOUNT, SCHEMA_VERSION)
-    assert printed_schema(ACCOUNT, SCHEMA_VERSION) is text
+def test_schemas_of_files_are_those_of_their_lists() -> None:
+    section = FilesSection(name="uploads", files=lambda subject: [], facts=FACTS)
+    (schema,) = schemas_of(section, "1").values()
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid([{"name": "a", "file": "uploads/a"}])
+    assert not validator.is_valid([{"name": "a"}])
+    named = schemas_of(replace(ACCOUNT, files={"name": "/srv"}), "1")
+    assert list(named) == ["account", "account_files"]
+    validator = Draft202012Validator(named["account_files"])
+    row = {"column": "name", "name": "a", "file": None, "problem": "gone"}
+    assert validator.is_valid([row, {**row, "file": "account_files/a"}])
+    assert not validator.is_valid([{"name": "a", "file": None}])
+
+
+def test_printed_schemas_are_the_schemas_and_are_printed_once() -> None:
+    found = printed_schemas(ACCOUNT, SCHEMA_VERSION)
+    assert json.loads(found["account"]) == schema_of(ACCOUNT, SCHEMA_VERSION)
+    assert printed_schemas(ACCOUNT, SCHEMA_VERSION) is found
 
 
 def test_schema_command_prints_one_or_all() -> None:
