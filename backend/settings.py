@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     coverage: Literal["warn", "refuse", "off"] = "warn"
     sweep_cron: str = "*/5 * * * *"
     sweep_limit: Annotated[int, Field(ge=1)] | None = None
+    rows_per_second: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     lease_seconds: Annotated[float, Field(ge=1)] = 60
     max_attempts: Annotated[int, Field(ge=1)] = 5

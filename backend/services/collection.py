@@ -16,7 +16,6 @@ from backend.engines import is_refused, named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
-from backend.services.fetching import ChunkSize
 from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
 from backend.services.section_files import Listing, function_files, named_files
 from backend.services.sections import (
@@ -81,7 +80,12 @@ def open_collection(
     timeout = runtime.settings.export_timeout_seconds
     subject = collection.subject(subject.user_id, subject.reference_id)
     request_row, request_read_at = _read_request(collection, subject), runtime.clock.now()
-    with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
+    with open_snapshot(
+        runtime.source,
+        runtime.clock,
+        statement_seconds=timeout,
+        rows_per_second=runtime.settings.rows_per_second,
+    ) as snapshot:
         _prove_subject(collection, snapshot, subject)
 
         def streams() -> Iterator[SectionStream | FileStream]:
@@ -167,7 +171,7 @@ def table_rows(
     ``checkpoint`` is called before every chunk and may raise to stop.
     """
     render = table_renderer(section, subject, any_type=snapshot.any_type)
-    size = ChunkSize()
+    size = snapshot.chunk_size()
     for chunk in snapshot.chunks(section, subject, size, checkpoint):
         rows = render(chunk)
         size.told(rows.count, len(rows.text))

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 from backend.clock import Clock
 from backend.engines import SNAPSHOT_IDLE_SECONDS, named_errors
 from backend.services.fetching import Checkpoint, ChunkSize, Row, chunks
+from backend.services.pacing import Pace
 from backend.services.sections import Subject, TableSection
 
 # What a file's path takes, about: rows of paths are small.
@@ -28,10 +29,18 @@ _PATH_BYTES: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An open snapshot. ``taken_at`` is its instant, by the database's clock."""
+    """An open snapshot. ``taken_at`` is its instant, by the database's clock.
+
+    With a ``pace`` its rows are read no faster than that.
+    """
 
     connection: Connection
     taken_at: datetime
+    pace: Pace | None = None
+
+    def chunk_size(self) -> ChunkSize:
+        """Where to note how large a section's rows are; see ``chunks``."""
+        return ChunkSize() if self.pace is None else ChunkSize(self.pace.most_rows)
 
     @property
     def any_type(self) -> bool:
@@ -57,7 +66,7 @@ class Snapshot:
         """Of each row that ``chunks`` gives, the columns of ``section.files`` alone."""
         dialect = self.connection.dialect.name
         columns = [_read(section.table.c[name], dialect) for name in section.files]
-        size = ChunkSize()
+        size = self.chunk_size()
         for rows in self._select(columns, section, subject, size, checkpoint):
             size.told(len(rows), _PATH_BYTES * len(rows))
             yield from rows
@@ -73,7 +82,8 @@ class Snapshot:
         owned = section.owned_by(subject.user_id)
         query = sa.select(*columns).where(owned).order_by(*section.ordering())
         types = [column.type for column in columns]
-        return chunks(self.connection, query, types, size, checkpoint)
+        found = chunks(self.connection, query, types, size, checkpoint)
+        return found if self.pace is None else self.pace.spread(found, checkpoint)
 
     def count(self, section: TableSection, subject: Subject) -> int:
         """How many rows the section has of that person."""
@@ -155,10 +165,13 @@ class _Faithful(sa.types.TypeDecorator[Any]):
 
 
 @contextmanager
-def open_snapshot(engine: Engine, clock: Clock, *, statement_seconds: float) -> Iterator[Snapshot]:
+def open_snapshot(
+    engine: Engine, clock: Clock, *, statement_seconds: float, rows_per_second: int | None = None
+) -> Iterator[Snapshot]:
     """Open a read-only snapshot and close it again, whatever happens inside.
 
-    ``statement_seconds`` bounds each statement on the server, where the server can. The
+    ``statement_seconds`` bounds each statement on the server, where the server can;
+    ``rows_per_second`` how fast its rows are read (None: as fast as they come). The
     transaction is always rolled back: it wrote nothing. A block that is left by an exception
     throws its connection away, because MariaDB's driver would otherwise read the abandoned result
     to its end. Raises ``DatabaseUnreachable`` or ``DatabaseBusy``, naming the source.
@@ -168,7 +181,8 @@ def open_snapshot(engine: Engine, clock: Clock, *, statement_seconds: float) -> 
         try:
             with connection.begin() as transaction:
                 taken_at = _prepare(connection, clock, statement_seconds)
-                yield Snapshot(connection, taken_at)
+                pace = None if rows_per_second is None else Pace(rows_per_second, clock)
+                yield Snapshot(connection, taken_at, pace)
                 transaction.rollback()
         except BaseException:
             connection.invalidate()

@@ -10,9 +10,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from backend.app import make_runtime
 from backend.engines import is_gone, make_snapshot_engine
+from backend.services.archive import SectionStream
+from backend.services.collection import open_collection
+from backend.services.dsar_collectors import collection
 from backend.services.fetching import CHUNK_BYTES, ChunkSize, chunks
 from backend.services.rendering import json_from_database
+from backend.services.sections import Subject
+from tests.factories import Person
 from tests.harness import World
 
 # Sizes of texts: among small ones a few that fill a chunk each, and one of 10 MB.
@@ -113,3 +119,21 @@ def test_checkpoint_stops_while_the_server_is_at_work(postgresql_world: World) -
         with pytest.raises(Stop):
             list(chunks(connection, query, [sa.Text()], ChunkSize(), third))
         connection.invalidate()
+
+
+def test_collection_locks_nothing_that_a_writer_waits_for(postgresql_world: World) -> None:
+    world = postgresql_world
+    world.people(Person(7, runs=2000, logs=50))
+    held: set[str] = set()
+    runtime = make_runtime(world.settings())
+    with open_collection(collection(runtime), Subject(7, None), lambda: None) as opened:
+        snapshot, streams = opened
+        own = snapshot.connection.scalar(sa.text("SELECT pg_backend_pid()"))
+        query = sa.text(f"SELECT mode FROM pg_locks WHERE pid = {own} AND locktype <> 'virtualxid'")
+        for stream in streams:
+            assert isinstance(stream, SectionStream)
+            for _ in stream.rows:
+                with world.begin() as other:
+                    held |= set(other.execute(query).scalars())
+    runtime.disconnect()
+    assert held == {"AccessShareLock"}

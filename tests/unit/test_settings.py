@@ -42,6 +42,7 @@ def test_load_defaults_in_a_checkout_are_as_documented() -> None:
         ("DSAR_WORKERS", "1.5"),
         ("DSAR_MAX_ATTEMPTS", "0"),
         ("DSAR_SWEEP_LIMIT", "-1"),
+        ("DSAR_ROWS_PER_SECOND", "0"),
         ("DSAR_SWEEP_CRON", "every day"),
         ("DSAR_BACKOFF_CAP_SECONDS", "2"),
         ("DSAR_RETENTION_DAYS", "-1"),
