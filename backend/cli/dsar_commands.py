@@ -31,6 +31,7 @@ from backend.cli.decrypt_command import decrypt
 from backend.cli.operator_commands import COMMANDS as OPERATOR_COMMANDS
 from backend.cli.page_commands import schema
 from backend.cli.progress import progress
+from backend.cli.report_commands import report
 from backend.cli.section_commands import coverage, prove, sections
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
@@ -386,7 +387,7 @@ def _notes(each: RequestSummary, gone: dict[int, bool] | None) -> str:
     return ", ".join(note for note, at in notes.items() if at is not None)
 
 
-for _command in (*CASE_COMMANDS, coverage, decrypt, prove, schema, sections):
+for _command in (*CASE_COMMANDS, coverage, decrypt, prove, report, schema, sections):
     dsar.add_command(_command)
 
 
