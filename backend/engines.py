@@ -40,7 +40,11 @@ SNAPSHOT_IDLE_SECONDS: Final = 600
 # Limits are set inside each transaction, not once a connection: behind PgBouncer in transaction
 # mode a session's settings belong to whoever gets the server connection next. The time zone
 # stands here for the same reason: adopted tables may have columns without one.
-_PG_CONTROL_LIMITS: Final = (
+#
+# One batch, the driver itself in autocommit: its own BEGIN would be a round trip more, and they
+# are what a small person's export is made of.
+_PG_CONTROL_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; "
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
     f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'; "
@@ -80,10 +84,11 @@ def make_control_engine(url_text: str, *, create: bool = False) -> Engine:
     if url.get_backend_name() == "postgresql":
         engine = _make(
             url,
-            isolation_level="READ COMMITTED",
+            isolation_level="AUTOCOMMIT",
+            use_native_hstore=False,  # or it asks each new server for that type
             connect_args=_postgresql_connect_args(),
         )
-        event.listen(engine, "begin", _set_control_limits)
+        event.listen(engine, "begin", _begin_limited)
         return engine
     return _make(
         url,
@@ -106,7 +111,7 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
     if url.get_backend_name() == "postgresql":
         engine = _make(
             url,
-            isolation_level="REPEATABLE READ",
+            isolation_level="AUTOCOMMIT",  # ``services.snapshot`` sends the BEGIN with its limits
             json_deserializer=json_deserializer,
             connect_args=_postgresql_connect_args(),
         )
@@ -203,9 +208,9 @@ def _begin_deferred(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def _set_control_limits(connection: Connection) -> None:
+def _begin_limited(connection: Connection) -> None:
     if not _autocommits(connection):
-        connection.exec_driver_sql(_PG_CONTROL_LIMITS)
+        connection.exec_driver_sql(_PG_CONTROL_BEGIN)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from backend.errors import DatabaseUnreachable, DSARError, EnvironmentTrouble
 from backend.extensions import Runtime
 from backend.failures import failure_of
 from backend.logs import get_logger
+from backend.services.claims import Following
 from backend.services.dsar_collectors import collection
 from backend.services.dsar_exporter import Services, persist_dsar_export, worker_name
 from backend.services.lease import Watch
@@ -223,30 +224,56 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble |
     Returns the tally, and the trouble that ended it, or None. Needs an application context.
     Raises nothing of a request's.
     """
-    services = Services.of(runtime)
+    claims = Services.of(runtime).claims
     tally = Tally()
+    worker = worker_name()
     export_seconds = runtime.settings.export_timeout_seconds + STEP_SECONDS
-    while not slot.draining() and slot.take_ticket():
-        slot.beat(STEP_SECONDS)
-        try:
-            collection(runtime)
-            claim = services.claims.claim_due(
-                task.cutoff, worker=worker_name(), sweep_id=task.sweep_id
-            )
-        except (DSARError, DBAPIError) as error:
-            trouble = _trouble(error)
-            log.warning("claim_failed", sweep_id=task.sweep_id, error_code=trouble.code)
-            return tally, trouble
+    claim: Claim | None = None
+    may_claim = _Permission(slot)
+    while claim is not None or may_claim():
         if claim is None:
-            return tally, None
+            slot.beat(STEP_SECONDS)
+            try:
+                collection(runtime)
+                claim = claims.claim_due(task.cutoff, worker=worker, sweep_id=task.sweep_id)
+            except (DSARError, DBAPIError) as error:
+                trouble = _trouble(error)
+                log.warning("claim_failed", sweep_id=task.sweep_id, error_code=trouble.code)
+                return tally, trouble
+            if claim is None:
+                break
+        may_claim.use()
         slot.beat(export_seconds)
         slot.started(claim)
-        result = persist_dsar_export(claim.reference_id or "", claim=claim, watch=slot.watch)
+        following = Following(task.cutoff, worker, task.sweep_id, wanted=may_claim)
+        result = persist_dsar_export(
+            claim.reference_id or "", claim=claim, watch=slot.watch, following=following
+        )
         tally = tally.plus(result["outcome"])
         slot.finished(claim, result)
-        if result.get("trouble"):
+        claim = following.claim
+        if claim is None and result.get("trouble"):
             return tally, Trouble(result["error_code"], result["error"])
+        if claim is None and following.looked:
+            break
     return tally, None
+
+
+class _Permission:
+    """Whether one more may be claimed. A ticket is taken once for each claim, used or not."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._held = False
+
+    def __call__(self) -> bool:
+        if self._slot.draining():
+            return False
+        self._held = self._held or self._slot.take_ticket()
+        return self._held
+
+    def use(self) -> None:
+        self._held = False
 
 
 def _count_deadlines(services: Services) -> DeadlineCounts | None:

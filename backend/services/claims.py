@@ -34,6 +34,7 @@ from backend.services.export_store import Version
 from backend.services.request_rows import (
     ATTEMPTS,
     CLAIM_COLUMNS,
+    IS_CURRENT,
     REQUESTS,
     UNCLAIMED,
     Claim,
@@ -42,6 +43,7 @@ from backend.services.request_rows import (
     end_attempt,
     error_columns,
     expired,
+    key_of,
     lost_claim,
     recorded_token,
     reference_is,
@@ -81,6 +83,42 @@ class Disposal:
     retry_in_seconds: float | None = None
 
 
+# Built once; SET is what the parameters name beside the key. See ``IS_CURRENT``.
+_TAKE: Final = (
+    sa.update(REQUESTS)
+    .where(REQUESTS.c.id == sa.bindparam("of_request"))
+    .values(attempts=REQUESTS.c.attempts + 1)
+)
+_OPEN_ATTEMPT: Final = sa.insert(ATTEMPTS)
+_RECORD: Final = (
+    sa.update(REQUESTS)
+    .where(IS_CURRENT)
+    .values(
+        completed_at=sa.func.coalesce(
+            REQUESTS.c.completed_at, sa.bindparam("at", type_=REQUESTS.c.completed_at.type)
+        )
+    )
+)
+
+
+@dataclass(slots=True)
+class Following:
+    """The claim after this one, taken in the transaction that records this one.
+
+    A COMMIT is a flush of the database's log; a request that has one for its record and for the
+    next one's claim needs half as many. ``wanted`` is asked, with the record written, whether to
+    look for a request that was due at ``cutoff``. Afterwards ``looked`` says whether that was
+    done, and ``claim`` is what was found: to be run or released by whoever recorded.
+    """
+
+    cutoff: datetime
+    worker: str
+    sweep_id: str | None
+    wanted: Callable[[], bool]
+    looked: bool = False
+    claim: Claim | None = None
+
+
 RepairLink = Callable[[str, int, int | None], object]
 
 
@@ -93,6 +131,15 @@ class Claims:
         self._control = controller
         self._lease = timedelta(seconds=lease_seconds)
         self._policy = policy
+        r, now = REQUESTS.c, controller.instant().label("now")
+        self._due = (
+            sa.select(*CLAIM_COLUMNS, now)
+            .where(r.status == _PENDING, r.next_attempt_at <= sa.bindparam("cutoff"))
+            .order_by(r.requested_at, r.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        self._lock = sa.select(r.id, now).where(IS_CURRENT).with_for_update()
 
     # -- claiming ----------------------------------------------------------------------------
 
@@ -103,15 +150,9 @@ class Claims:
 
         Requests that another worker is looking at right now are passed over, not waited for.
         """
-        r = REQUESTS.c
-        query = (
-            sa.select(*CLAIM_COLUMNS, self._control.instant().label("now"))
-            .where(r.status == _PENDING, r.next_attempt_at <= cutoff)
-            .order_by(r.requested_at, r.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
+        return self._claim(
+            self._due, {"cutoff": cutoff}, worker=worker, sweep_id=sweep_id, check=None
         )
-        return self._claim(query, worker=worker, sweep_id=sweep_id, check=None)
 
     def claim_reference(self, reference_id: str, *, worker: str) -> Claim:
         """Take one request by its reference: pending, failed, or completed (to export it again).
@@ -140,7 +181,7 @@ class Claims:
                     f"replace it; to end the hold: dsar legal-hold {reference_id} --release"
                 )
 
-        claim = self._claim(query, worker=worker, sweep_id=None, check=check)
+        claim = self._claim(query, {}, worker=worker, sweep_id=None, check=check)
         if claim is None:
             raise RequestNotFound(f"there is no request with the reference {reference_id!r}")
         return claim
@@ -148,13 +189,14 @@ class Claims:
     def _claim(
         self,
         query: sa.Select[Any],
+        parameters: dict[str, Any],
         *,
         worker: str,
         sweep_id: str | None,
         check: Callable[[RowMapping], None] | None,
     ) -> Claim | None:
         def take(connection: Connection, *, numbers_reused: bool = False) -> Claim | None:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(query, parameters).mappings().first()
             if row is None:
                 return None
             if check is not None:
@@ -162,9 +204,7 @@ class Claims:
             last = row["claim_token"]
             if numbers_reused:
                 last = max(last, self._last_token(connection, row["id"]))
-            claim = claim_of(row, token=last + 1, worker=worker, sweep_id=sweep_id)
-            self._write_claim(connection, claim)
-            return claim
+            return self._take(connection, row, last + 1, worker, sweep_id)
 
         try:
             return self._control.run(take)
@@ -172,6 +212,25 @@ class Claims:
             # The trail has this (id, token) already: the row was deleted, and its number given
             # to another. Tokens must still only grow.
             return self._control.run(lambda connection: take(connection, numbers_reused=True))
+
+    def _take_following(self, connection: Connection, following: Following) -> Claim | None:
+        row = connection.execute(self._due, {"cutoff": following.cutoff}).mappings().first()
+        if row is None:
+            return None
+        token = row["claim_token"] + 1
+        return self._take(connection, row, token, following.worker, following.sweep_id)
+
+    def _take(
+        self,
+        connection: Connection,
+        row: RowMapping,
+        token: int,
+        worker: str,
+        sweep_id: str | None,
+    ) -> Claim:
+        claim = claim_of(row, token=token, worker=worker, sweep_id=sweep_id)
+        self._write_claim(connection, claim)
+        return claim
 
     def _last_token(self, connection: Connection, request_id: int) -> int:
         query = sa.select(sa.func.max(ATTEMPTS.c.claim_token)).where(
@@ -181,28 +240,28 @@ class Claims:
 
     def _write_claim(self, connection: Connection, claim: Claim) -> None:
         connection.execute(
-            sa.update(REQUESTS)
-            .where(REQUESTS.c.id == claim.request_id)
-            .values(
-                status=_PROCESSING,
-                claim_token=claim.token,
-                attempts=REQUESTS.c.attempts + 1,
-                claimed_from=claim.claimed_from,
-                claimed_by=claim.worker,
-                claimed_at=claim.claimed_at,
-                lease_expires_at=claim.claimed_at + self._lease,
-            )
+            _TAKE,
+            {
+                "of_request": claim.request_id,
+                "status": _PROCESSING,
+                "claim_token": claim.token,
+                "claimed_from": claim.claimed_from,
+                "claimed_by": claim.worker,
+                "claimed_at": claim.claimed_at,
+                "lease_expires_at": claim.claimed_at + self._lease,
+            },
         )
         connection.execute(
-            sa.insert(ATTEMPTS).values(
-                request_id=claim.request_id,
-                claim_token=claim.token,
-                attempt=claim.attempt,
-                sweep_id=claim.sweep_id,
-                worker=claim.worker,
-                started_at=claim.claimed_at,
-                outcome=DSARAttempt.OUTCOME_RUNNING,
-            )
+            _OPEN_ATTEMPT,
+            {
+                "request_id": claim.request_id,
+                "claim_token": claim.token,
+                "attempt": claim.attempt,
+                "sweep_id": claim.sweep_id,
+                "worker": claim.worker,
+                "started_at": claim.claimed_at,
+                "outcome": DSARAttempt.OUTCOME_RUNNING,
+            },
         )
 
     # -- holding -----------------------------------------------------------------------------
@@ -229,18 +288,24 @@ class Claims:
         publish: Callable[[], str],
         *,
         patience: Callable[[], None],
+        following: Following | None = None,
     ) -> str:
         """Publish a durable version and record it as the request's export: COMMIT decides.
 
         ``publish`` points the public link at the version and returns where it is; it is called
-        with the row locked, and may be called again. Raises ``Superseded`` when the claim is no
-        longer current (nothing was recorded); ``OutcomeUnknown`` when the answer to the COMMIT
-        was lost and ``patience``, called before every further look, raised that.
+        with the row locked, and may be called again. ``following`` is the claim to take in the
+        same transaction, so that COMMIT decides about both; its fields are set on return. Raises
+        ``Superseded`` when the claim is no longer current (nothing was recorded);
+        ``OutcomeUnknown`` when the answer to the COMMIT was lost and ``patience``, called before
+        every further look, raised that: a claim that followed, if it took effect, is reclaimed.
         """
         path = ""
+        tries = 0
+        found: tuple[bool, Claim | None] = (False, None)
 
         def write(connection: Connection) -> None:
-            nonlocal path
+            nonlocal path, tries, found
+            tries, found = tries + 1, (False, None)
             row = self._lock_current(connection, claim)
             path = publish()
             self._write_record(connection, claim, version, path, row["now"])
@@ -253,16 +318,26 @@ class Claims:
                 bytes=version.size,
                 sha256=version.sha256,
             )
+            # Only at the first try: no record fails for the sake of the next claim.
+            if following is not None and tries == 1 and following.wanted():
+                found = True, self._take_following(connection, following)
 
         while True:
             try:
                 self._control.run(write)
-                return path
+                break
+            except IntegrityError:
+                if tries > 1:
+                    raise
+                # The next one's number was another's before; ``claim_due`` knows what to do.
             except DatabaseUnreachable:
                 # The COMMIT may be on its way still. Only a read that waits for the row's lock
                 # can tell; a plain one could show the row as it was.
                 if self._was_recorded(claim, patience):
-                    return path
+                    break
+        if following is not None:
+            following.looked, following.claim = found
+        return path
 
     def _was_recorded(self, claim: Claim, patience: Callable[[], None]) -> bool:
         """Settle a lost COMMIT by a locking read. Raises ``Superseded`` if somebody else won."""
@@ -295,20 +370,20 @@ class Claims:
         self, connection: Connection, claim: Claim, version: Version, path: str, now: datetime
     ) -> None:
         changed = connection.execute(
-            sa.update(REQUESTS)
-            .where(current(claim))
-            .values(
-                status=_COMPLETED,
-                completed_at=sa.func.coalesce(REQUESTS.c.completed_at, now),
-                exported_at=now,
-                export_bytes_size=version.size,
-                export_sha256=version.sha256,
-                export_storage_path=path,
-                export_claim_token=claim.token,
-                export_state=DSARRequest.EXPORT_RECORDED,
-                last_error=None,
-                **UNCLAIMED,
-            )
+            _RECORD,
+            key_of(claim)
+            | UNCLAIMED
+            | {
+                "status": _COMPLETED,
+                "exported_at": now,
+                "export_bytes_size": version.size,
+                "export_sha256": version.sha256,
+                "export_storage_path": path,
+                "export_claim_token": claim.token,
+                "export_state": DSARRequest.EXPORT_RECORDED,
+                "last_error": None,
+                "at": now,
+            },
         ).rowcount
         if changed != 1:
             raise Superseded("the claim is no longer current")
@@ -451,12 +526,7 @@ class Claims:
 
     def _lock_current(self, connection: Connection, claim: Claim) -> dict[str, Any]:
         """Lock the claim's row. Raises ``Superseded`` unless the claim is still current."""
-        query = (
-            sa.select(REQUESTS.c.id, self._control.instant().label("now"))
-            .where(current(claim))
-            .with_for_update()
-        )
-        row = connection.execute(query).mappings().first()
+        row = connection.execute(self._lock, key_of(claim)).mappings().first()
         if row is None:
             raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
         return {"now": aware(row["now"])}

@@ -16,7 +16,9 @@ from backend.engines import is_refused, named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
+from backend.services.control import Controller
 from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
+from backend.services.request_rows import reference_is
 from backend.services.section_files import Listing, function_files, named_files
 from backend.services.sections import (
     Exemption,
@@ -211,13 +213,11 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
         return []
     section = collection.request
     columns = section.read_columns()
-    reference = section.table.c.gdpr_reference_id
+    controller = Controller(collection.runtime.control, collection.runtime.clock)
     query = sa.select(*columns, section.table.c.user_id.label("owner")).where(
-        sa.func.lower(reference) == subject.reference_id.lower()
+        reference_is(controller, subject.reference_id)
     )
-    engine = collection.runtime.control
-    with named_errors(engine.url), engine.connect() as connection:
-        row = connection.execution_options(isolation_level="AUTOCOMMIT").execute(query).first()
+    row = controller.read(lambda connection: connection.execute(query).first())
     if row is None:
         raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
     if not same_key(row.owner, subject.user_id):

@@ -69,7 +69,9 @@ class Controller:
         if name == "postgresql":
             return sa.func.clock_timestamp(type_=sa.DateTime(timezone=True))
         if name == "sqlite":
-            return sa.literal(self.clock.now().isoformat(), sa.String()).label("now")  # type: ignore[return-value]
+            # Asked at each execution, so that a statement may be built once.
+            kind: Any = sa.String()
+            return sa.bindparam(None, callable_=lambda: self.clock.now().isoformat(), type_=kind)
         return sa.func.utc_timestamp(6, type_=sa.DateTime())
 
     def statement_instant(self) -> Any:

@@ -40,7 +40,7 @@ from backend.models import DSARAttempt
 from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder, write_archive
-from backend.services.claims import Claims, Disposal
+from backend.services.claims import Claims, Disposal, Following
 from backend.services.collection import Collection, open_collection
 from backend.services.control import Controller
 from backend.services.disclosure import controller_facts, rights
@@ -74,7 +74,10 @@ class Services:
 
     @classmethod
     def of(cls, runtime: Runtime) -> Services:
-        """Build them. Connects to nothing, writes nothing."""
+        """Build them, once for each runtime. Connects to nothing, writes nothing."""
+        if __name__ in runtime.kept:
+            kept: Services = runtime.kept[__name__]
+            return kept
         settings = runtime.settings
         controller = Controller(runtime.control, runtime.clock)
         policy = RetryPolicy(
@@ -84,7 +87,9 @@ class Services:
             random=random.Random(),
         )
         claims = Claims(controller, lease_seconds=settings.lease_seconds, policy=policy)
-        return cls(runtime, controller, claims, open_store(settings))
+        made = cls(runtime, controller, claims, open_store(settings))
+        runtime.kept[__name__] = made
+        return made
 
 
 def worker_name() -> str:
@@ -116,13 +121,18 @@ def build_archive(
 
 
 def persist_dsar_export(
-    reference_id: str, *, claim: Claim | None = None, watch: Watch = UNWATCHED
+    reference_id: str,
+    *,
+    claim: Claim | None = None,
+    watch: Watch = UNWATCHED,
+    following: Following | None = None,
 ) -> dict[str, Any]:
     """Export one request: collect, pack, put in place, record. Never raises for a failed export.
 
     Without a ``claim`` it takes one: of a request that is pending (due or not), failed, or
     completed (which is then exported again; if that fails, the earlier record stands). With one,
-    the claim is used up, whatever happens. May be repeated; of several at once one exports.
+    the claim is used up, whatever happens. May be repeated; of several at once one exports. With a
+    ``following`` the COMMIT that records this request may claim the next one; see there.
 
     Returns ``{"ok": True, "file_path", "bytes", "reference_id", "meta"}`` or ``{"ok": False,
     "error", "reference_id"}``; both also have ``outcome`` (of ``DSARAttempt.OUTCOME_*``, or None
@@ -143,7 +153,7 @@ def persist_dsar_export(
                 claim = services.claims.claim_reference(reference_id, worker=worker_name())
         except DSARError as error:
             return _refused(reference_id, error)
-        return _Attempt(services, claim, watch).run()
+        return _Attempt(services, claim, watch, following).run()
     finally:
         session_guard.expire(db.session)
 
@@ -163,7 +173,9 @@ def _refused(reference_id: str, error: DSARError) -> dict[str, Any]:
 class _Attempt:
     """One attempt, from a claim to its end."""
 
-    def __init__(self, services: Services, claim: Claim, watch: Watch) -> None:
+    def __init__(
+        self, services: Services, claim: Claim, watch: Watch, following: Following | None
+    ) -> None:
         self._services = services
         self._claims = services.claims
         self._store = services.store
@@ -171,6 +183,7 @@ class _Attempt:
         self._clock = services.runtime.clock
         self._claim = claim
         self._watch = watch
+        self._following = following
         self._started = self._clock.monotonic()
 
     def run(self) -> dict[str, Any]:
@@ -247,7 +260,9 @@ class _Attempt:
                 raise OutcomeUnknown("the database went away while the export was being recorded")
             _pause()
 
-        return self._claims.record(claim, version, rows, publish, patience=patience)
+        return self._claims.record(
+            claim, version, rows, publish, patience=patience, following=self._following
+        )
 
     def _tidy(self) -> None:
         """Delete this request's other versions, now that COMMIT has decided."""

@@ -53,6 +53,21 @@ def current(claim: Claim) -> sa.ColumnElement[bool]:
     )
 
 
+# The same for a statement that is built once and told at each execution: see ``key_of``. What it
+# costs SQLAlchemy to build a statement anew is several times what it costs to run it (0.25 ms
+# against 0.06 ms), and a small person's export has little else.
+IS_CURRENT: Final = sa.and_(
+    REQUESTS.c.id == sa.bindparam("of_request"),
+    REQUESTS.c.status == _PROCESSING,
+    REQUESTS.c.claim_token == sa.bindparam("of_token"),
+)
+
+
+def key_of(claim: Claim) -> dict[str, int]:
+    """The parameters that name a claim in ``IS_CURRENT`` and its like."""
+    return {"of_request": claim.request_id, "of_token": claim.token}
+
+
 def expired(now: Any) -> sa.ColumnElement[bool]:
     """Processing, and nobody renews it. Without a lease it was put so by another program."""
     r = REQUESTS.c
@@ -159,14 +174,18 @@ def end_attempt(
     connection: Connection, claim: Claim, now: datetime, outcome: str, **values: Any
 ) -> None:
     """Close the attempt's row, if it is still open."""
-    a = ATTEMPTS.c
-    values["duration_ms"] = max(0, int((now - claim.claimed_at).total_seconds() * 1000))
+    duration_ms = max(0, int((now - claim.claimed_at).total_seconds() * 1000))
     connection.execute(
-        sa.update(ATTEMPTS)
-        .where(
-            a.request_id == claim.request_id,
-            a.claim_token == claim.token,
-            a.outcome == DSARAttempt.OUTCOME_RUNNING,
-        )
-        .values(outcome=outcome, finished_at=now, **values)
+        _END_ATTEMPT,
+        key_of(claim)
+        | {"outcome": outcome, "finished_at": now, "duration_ms": duration_ms}
+        | values,
     )
+
+
+# SET is what the parameters name beside the key.
+_END_ATTEMPT: Final = sa.update(ATTEMPTS).where(
+    ATTEMPTS.c.request_id == sa.bindparam("of_request"),
+    ATTEMPTS.c.claim_token == sa.bindparam("of_token"),
+    ATTEMPTS.c.outcome == sa.literal(DSARAttempt.OUTCOME_RUNNING),
+)

@@ -201,7 +201,7 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
         return clock.now()
     if name == "postgresql":
         connection.exec_driver_sql(
-            "SET TRANSACTION READ ONLY; "
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
             f"SET LOCAL statement_timeout = {int(statement_seconds * 1000)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = '{SNAPSHOT_IDLE_SECONDS}s'; "
             "SET LOCAL TimeZone = 'UTC'; "

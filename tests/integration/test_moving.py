@@ -181,8 +181,8 @@ def test_move_by_a_role_that_owns_nothing_names_the_right_one(pair: tuple[World,
 def test_move_keeps_claims_out_while_it_reads(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = engines._PG_CONTROL_LIMITS.replace("lock_timeout = '5s'", "lock_timeout = '100ms'")
-    monkeypatch.setattr("backend.engines._PG_CONTROL_LIMITS", impatient)
+    impatient = engines._PG_CONTROL_BEGIN.replace("lock_timeout = '5s'", "lock_timeout = '100ms'")
+    monkeypatch.setattr("backend.engines._PG_CONTROL_BEGIN", impatient)
     monkeypatch.setattr("backend.engines.LOCK_SECONDS", 0.1)
     (tmp_path / "new").mkdir()
     with (

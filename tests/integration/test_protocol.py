@@ -24,7 +24,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from backend.errors import BusyError, LeaseLost, Superseded, WrongState
 from backend.failures import Failure, Kind
-from backend.services.claims import Claims
+from backend.services.claims import Claims, Following
 from backend.services.control import Controller
 from backend.services.export_store import Version
 from backend.services.request_rows import Claim
@@ -99,12 +99,17 @@ class System:
     def stage(self, claim: Claim) -> None:
         self.store.versions.add((claim.request_id, claim.token))
 
-    def record(self, claim: Claim) -> bool:
+    def record(self, claim: Claim, following: Following | None = None) -> bool:
         """Publish and record; tidy up afterwards as the exporter does. Whether it was recorded."""
         version = Version(claim.request_id, claim.token, 10, "ab" * 32)
         try:
             self.claims.record(
-                claim, version, 1, lambda: self.store.publish(claim), patience=lambda: None
+                claim,
+                version,
+                1,
+                lambda: self.store.publish(claim),
+                patience=lambda: None,
+                following=following,
             )
         except Superseded:
             self.store.versions.discard((claim.request_id, claim.token))
@@ -198,6 +203,17 @@ class Protocol(RuleBasedStateMachine):
             current = self.is_current(claim)
             self.system.stage(claim)
             assert self.system.record(claim) is current
+
+    @rule(target=held, claim=consumes(held), worker=st.sampled_from("abc"))
+    def finish_and_claim_the_next(self, claim: Claim | None, worker: str) -> Any:
+        if claim is None:
+            return None
+        following = Following(self.system.clock.now(), worker, None, wanted=lambda: True)
+        current = self.is_current(claim)
+        self.system.stage(claim)
+        assert self.system.record(claim, following) is current
+        assert following.looked is current
+        return following.claim
 
     @rule(claim=consumes(held), permanent=st.booleans())
     def fail(self, claim: Claim | None, permanent: bool) -> None:

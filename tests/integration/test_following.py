@@ -1,0 +1,240 @@
+"""The claim that follows: taken in the transaction that records the one before, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+
+from backend.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown, Superseded
+from backend.extensions import current_runtime
+from backend.services.claims import Claims, Following
+from backend.services.control import Controller
+from backend.services.dsar_exporter import Services
+from backend.services.export_store import Version
+from backend.services.lease import Watch
+from backend.services.outlook import look
+from backend.services.request_rows import Claim
+from scheduler.sweep import Slot, Task, run_slot
+from scheduler.workers import counting_tickets
+from tests.factories import START, Person
+from tests.harness import ATTEMPTS, REQUESTS, World
+from tests.integration.test_claims import now_of, take
+
+
+def following(cutoff: datetime, *, wanted: bool = True) -> Following:
+    return Following(cutoff, "w:1", "s", wanted=lambda: wanted)
+
+
+def record(claims: Claims, claim: Claim, after: Following, **options: Any) -> str:
+    version = Version(claim.request_id, claim.token, 10, "ab" * 32)
+    given = {"patience": lambda: None} | options
+    return claims.record(claim, version, 3, lambda: "/x.zip", following=after, **given)
+
+
+def two(world: World) -> None:
+    world.request(7, "FIRST", requested_at=START)
+    world.request(7, "NEXT", requested_at=START + timedelta(days=1))
+
+
+def test_record_with_a_following_claims_the_next_in_the_same_commit(world: World) -> None:
+    two(world)
+    with world.services(lease_seconds=60) as services:
+        claim, after = take(services), following(now_of(services))
+        seen: list[Any] = []
+        event.listen(services.runtime.control, "commit", seen.append)
+        record(services.claims, claim, after)
+        assert len(seen) == 1
+    assert world.row("FIRST")["status"] == "completed"
+    row = world.row("NEXT")
+    assert after.looked and after.claim is not None
+    assert (row["status"], row["claim_token"], row["attempts"]) == ("processing", 1, 1)
+    assert (after.claim.reference_id, after.claim.token) == ("NEXT", 1)
+    assert row["lease_expires_at"] == after.claim.claimed_at + timedelta(seconds=60)
+    outcomes = {each["request_id"]: each["outcome"] for each in world.attempts()}
+    assert outcomes == {claim.request_id: "completed", after.claim.request_id: "running"}
+
+
+def test_record_whose_following_is_not_wanted_claims_nothing(world: World) -> None:
+    two(world)
+    with world.services() as services:
+        claim, after = take(services), following(now_of(services), wanted=False)
+        record(services.claims, claim, after)
+    assert (after.looked, after.claim) == (False, None)
+    assert world.row("NEXT")["status"] == "pending"
+
+
+def test_record_with_nothing_due_says_that_it_looked(world: World) -> None:
+    world.request(7, "FIRST")
+    with world.services() as services:
+        claim, after = take(services), following(now_of(services))
+        record(services.claims, claim, after)
+    assert (after.looked, after.claim) == (True, None)
+
+
+def test_record_superseded_claims_nothing_either(world: World) -> None:
+    two(world)
+    with world.services() as services:
+        claim, after = take(services), following(now_of(services))
+        world.update("FIRST", status="cancelled")
+        with pytest.raises(Superseded):
+            record(services.claims, claim, after)
+    assert (after.looked, after.claim) == (False, None)
+    assert world.row("NEXT")["status"] == "pending"
+
+
+def test_record_stands_when_the_next_ones_number_was_anothers(world: World) -> None:
+    two(world)
+    with world.services() as services:
+        cutoff, claim = now_of(services), take(services)
+        number = world.row("NEXT")["id"]
+        trail = {"attempt": 1, "worker": "w:0", "started_at": START, "outcome": "completed"}
+        with world.begin() as connection:
+            connection.execute(
+                sa.insert(ATTEMPTS).values(request_id=number, claim_token=1, **trail)
+            )
+        after = following(cutoff)
+        record(services.claims, claim, after)
+        assert (after.looked, after.claim) == (False, None)
+        assert world.row("FIRST")["status"] == "completed"
+        again = services.claims.claim_due(cutoff, worker="w:1")
+    assert again is not None and (again.reference_id, again.token) == ("NEXT", 2)
+
+
+def test_record_that_lost_a_fight_is_tried_again_without_the_next(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two(sqlite_world)
+    with sqlite_world.services() as services:
+        claim, after = take(services), following(now_of(services))
+
+        def lose(*_: Any) -> None:
+            raise DatabaseBusy("deadlock")
+
+        monkeypatch.setattr(Claims, "_take_following", lose)
+        record(services.claims, claim, after)
+    assert (after.looked, after.claim) == (False, None)
+    assert sqlite_world.row("FIRST")["status"] == "completed"
+
+
+class Lossy:
+    """A COMMIT whose answer is lost, the first time: taken effect, or not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, took_effect: bool) -> None:
+        self.lost = False
+        original = Controller.begin
+
+        @contextmanager
+        def begin(controller: Controller) -> Iterator[Connection]:
+            if self.lost:
+                with original(controller) as connection:
+                    yield connection
+                return
+            try:
+                with original(controller) as connection:
+                    yield connection
+                    if not took_effect:
+                        self.lost = True
+                        raise DatabaseUnreachable("cut before COMMIT arrived")
+            finally:
+                self.lost = True
+            raise DatabaseUnreachable("cut before the answer arrived")
+
+        monkeypatch.setattr(Controller, "begin", begin)
+
+
+@pytest.mark.parametrize("took_effect", [True, False])
+def test_record_whose_answer_was_lost_knows_what_became_of_both(
+    world: World, monkeypatch: pytest.MonkeyPatch, took_effect: bool
+) -> None:
+    two(world)
+    with world.services() as services:
+        claim, after = take(services), following(now_of(services))
+        Lossy(monkeypatch, took_effect=took_effect)
+        record(services.claims, claim, after)
+    assert world.row("FIRST")["status"] == "completed"
+    # One transaction: where the record stands, so does the claim; where it was made again, the
+    # claim was not.
+    assert after.looked is took_effect
+    assert (after.claim is not None) is took_effect
+    assert world.row("NEXT")["status"] == ("processing" if took_effect else "pending")
+
+
+def test_record_whose_answer_stays_unknown_hands_no_claim_on(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two(sqlite_world)
+
+    def give_up() -> None:
+        raise OutcomeUnknown("away")
+
+    with sqlite_world.services() as services:
+        claim, after = take(services), following(now_of(services))
+        Lossy(monkeypatch, took_effect=True)
+        with pytest.raises(OutcomeUnknown):
+            record(services.claims, claim, after, patience=give_up)
+    assert (after.looked, after.claim) == (False, None)
+
+
+# -- a slot's loop -----------------------------------------------------------------------------
+
+
+def run(world: World, **slot: Any) -> tuple[Any, list[int]]:
+    """One slot over what is due; its tally, and how many COMMITs the control engine made."""
+    with world.app().app_context():
+        runtime = current_runtime()
+        seen: list[Any] = []
+        event.listen(runtime.control, "commit", seen.append)
+        cutoff = look(Services.of(runtime).controller, prune_before=None).now
+        given: dict[str, Any] = {"watch": Watch(), "draining": lambda: False} | slot
+        tally, trouble = run_slot(runtime, Task("s", cutoff), Slot(**given))
+        runtime.disconnect()
+    assert trouble is None
+    return tally, seen
+
+
+def some_requests(world: World, count: int) -> None:
+    world.people(Person(7, runs=3))
+    for number in range(count):
+        world.request(7, f"R-{number}", requested_at=START + timedelta(seconds=number))
+
+
+def test_slot_needs_one_commit_a_request_and_one_to_begin(world: World) -> None:
+    some_requests(world, 5)
+    started: list[str | None] = []
+    tally, seen = run(world, started=lambda claim: started.append(claim.reference_id))
+    assert (tally.claimed, tally.completed) == (5, 5)
+    assert started == [f"R-{number}" for number in range(5)]
+    assert len(seen) == 6
+    world.check_invariants()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_slot_with_a_limit_leaves_the_others_unclaimed(sqlite_world: World, limit: int) -> None:
+    some_requests(sqlite_world, 5)
+    tally, _ = run(sqlite_world, take_ticket=counting_tickets(limit))
+    assert (tally.claimed, tally.completed) == (limit, limit)
+    tokens = [row["claim_token"] for row in sqlite_world.rows()]
+    assert tokens == [1] * limit + [0] * (5 - limit)
+
+
+def test_slot_asked_to_drain_in_mid_export_claims_nothing_more(sqlite_world: World) -> None:
+    some_requests(sqlite_world, 3)
+    started: list[Claim] = []
+    tally, _ = run(sqlite_world, started=started.append, draining=lambda: len(started) == 2)
+    assert (tally.claimed, tally.completed) == (2, 2)
+    assert [row["claim_token"] for row in sqlite_world.rows()] == [1, 1, 0]
+
+
+def test_slot_failed_request_in_between_keeps_nobody_from_its_turn(world: World) -> None:
+    some_requests(world, 3)
+    world.update("R-1", user_id=None)
+    tally, _ = run(world)
+    assert (tally.claimed, tally.completed, tally.failed) == (3, 2, 1)
+    assert {row["status"] for row in world.rows(REQUESTS.c.user_id.is_not(None))} == {"completed"}
