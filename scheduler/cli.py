@@ -186,8 +186,3 @@ class _Told:
 
 
 cli.add_command(completion_of("dsar-scheduler"))
-
-
-def main() -> None:
-    """The console script."""
-    cli(prog_name="dsar-scheduler")

@@ -14,7 +14,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.sql.elements import ColumnElement
 
 from backend.models.types import BigKey
@@ -96,6 +95,9 @@ def type_like(key: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
 
     Two keys that differ by capitals are two people's, which MariaDB must be told.
     """
+    # Only migrations ask, so no start pays for two databases' dialects (38 modules).
+    from sqlalchemy.dialects import mysql, postgresql
+
     kind = kind_of(key)
     if kind is KeyKind.WHOLE:
         return BigKey
