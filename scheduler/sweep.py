@@ -245,7 +245,7 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble |
         may_claim.use()
         slot.beat(export_seconds)
         slot.started(claim)
-        following = Following(task.cutoff, worker, task.sweep_id, wanted=may_claim)
+        following = Following(task.cutoff, worker, task.sweep_id, may_claim, after=claim)
         result = persist_dsar_export(
             claim.reference_id or "", claim=claim, watch=slot.watch, following=following
         )

@@ -107,7 +107,8 @@ class Following:
 
     A COMMIT is a flush of the database's log; a request that has one for its record and for the
     next one's claim needs half as many. ``wanted`` is asked, with the record written, whether to
-    look for a request that was due at ``cutoff``. Afterwards ``looked`` says whether that was
+    look for a request that was due at ``cutoff``, from ``after`` on in the claim's order (and from
+    the oldest, if there is none). Afterwards ``looked`` says whether that was
     done, and ``claim`` is what was found: to be run or released by whoever recorded.
     """
 
@@ -115,6 +116,7 @@ class Following:
     worker: str
     sweep_id: str | None
     wanted: Callable[[], bool]
+    after: Claim | None = None
     looked: bool = False
     claim: Claim | None = None
 
@@ -139,6 +141,14 @@ class Claims:
             .limit(1)
             .with_for_update(skip_locked=True)
         )
+        last = REQUESTS.alias("last")
+        after = sa.bindparam("after", type_=r.id.type)
+        # Its time never leaves the database, where it may be one that Python has no word for. The
+        # first condition is for MariaDB, which finds no place in an index by the second.
+        time = sa.select(last.c.requested_at).where(last.c.id == after).scalar_subquery()
+        self._due_after = self._due.where(
+            r.requested_at >= time, sa.tuple_(r.requested_at, r.id) > sa.tuple_(time, after)
+        )
         self._lock = sa.select(r.id, now).where(IS_CURRENT).with_for_update()
 
     # -- claiming ----------------------------------------------------------------------------
@@ -150,9 +160,11 @@ class Claims:
 
         Requests that another worker is looking at right now are passed over, not waited for.
         """
-        return self._claim(
-            self._due, {"cutoff": cutoff}, worker=worker, sweep_id=sweep_id, check=None
-        )
+
+        def find(connection: Connection) -> RowMapping | None:
+            return connection.execute(self._due, {"cutoff": cutoff}).mappings().first()
+
+        return self._claim(find, worker=worker, sweep_id=sweep_id, check=None)
 
     def claim_reference(self, reference_id: str, *, worker: str) -> Claim:
         """Take one request by its reference: pending, failed, or completed (to export it again).
@@ -181,22 +193,24 @@ class Claims:
                     f"replace it; to end the hold: dsar legal-hold {reference_id} --release"
                 )
 
-        claim = self._claim(query, {}, worker=worker, sweep_id=None, check=check)
+        def find(connection: Connection) -> RowMapping | None:
+            return connection.execute(query).mappings().first()
+
+        claim = self._claim(find, worker=worker, sweep_id=None, check=check)
         if claim is None:
             raise RequestNotFound(f"there is no request with the reference {reference_id!r}")
         return claim
 
     def _claim(
         self,
-        query: sa.Select[Any],
-        parameters: dict[str, Any],
+        find: Callable[[Connection], RowMapping | None],
         *,
         worker: str,
         sweep_id: str | None,
         check: Callable[[RowMapping], None] | None,
     ) -> Claim | None:
         def take(connection: Connection, *, numbers_reused: bool = False) -> Claim | None:
-            row = connection.execute(query, parameters).mappings().first()
+            row = find(connection)
             if row is None:
                 return None
             if check is not None:
@@ -214,11 +228,26 @@ class Claims:
             return self._control.run(lambda connection: take(connection, numbers_reused=True))
 
     def _take_following(self, connection: Connection, following: Following) -> Claim | None:
-        row = connection.execute(self._due, {"cutoff": following.cutoff}).mappings().first()
+        row = self._find_following(connection, following)
         if row is None:
             return None
         token = row["claim_token"] + 1
         return self._take(connection, row, token, following.worker, following.sweep_id)
+
+    def _find_following(self, connection: Connection, following: Following) -> RowMapping | None:
+        """The next one that is due: in the claim's order after the last, else the oldest.
+
+        Whoever starts at the oldest each time walks over what earlier claims left in the index,
+        which PostgreSQL cannot clear while any snapshot is open: beside one, 60,000 claims made
+        the next one 650 pages long, and the claims of ten thousand requests took two minutes.
+        """
+        cutoff: dict[str, Any] = {"cutoff": following.cutoff}
+        if following.after is not None:
+            place = {"after": following.after.request_id}
+            row = connection.execute(self._due_after, cutoff | place).mappings().first()
+            if row is not None:
+                return row
+        return connection.execute(self._due, cutoff).mappings().first()
 
     def _take(
         self,

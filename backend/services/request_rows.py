@@ -6,6 +6,7 @@ reads, and the conditions that more than one statement has. Executes nothing but
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -93,6 +94,24 @@ def retention_order(control: Controller) -> list[sa.Column[Any]]:
     if control.engine.dialect.name == "postgresql":
         return [REQUESTS.c.legal_hold_at, REQUESTS.c.exported_at]
     return [REQUESTS.c.exported_at]
+
+
+def oldest(statuses: Iterable[str], limit: int) -> sa.Subquery:
+    """The ids of the ``limit`` oldest requests of each of these statuses, to be joined with.
+
+    One walk of the claim's index for each: over several statuses at once the index gives no
+    order, and a million pending requests were sorted for the first fifty.
+    """
+    r = REQUESTS.c
+    walks = (
+        sa.select(r.id)
+        .where(r.status == status)
+        .order_by(r.requested_at, r.id)
+        .limit(limit)
+        .subquery()
+        for status in statuses
+    )
+    return sa.union_all(*(sa.select(walk.c.id) for walk in walks)).subquery("oldest")
 
 
 UNCLAIMED: Final[dict[str, Any]] = {

@@ -22,7 +22,7 @@ from backend.models import DSARRequest
 from backend.references import is_usable_reference
 from backend.services.control import Controller
 from backend.services.deadlines import due_at, urgency
-from backend.services.request_rows import ATTEMPTS, REQUESTS, reference_is
+from backend.services.request_rows import ATTEMPTS, REQUESTS, oldest, reference_is
 
 # Not answered yet, as the law counts: a failed request is as late as a pending one.
 OPEN: Final = (
@@ -171,9 +171,10 @@ class Requests:
     def list(self, *, statuses: Sequence[str] | None, limit: int) -> list[RequestSummary]:
         """Requests, the oldest first. ``statuses`` None: everything still open, and failed."""
         wanted = statuses or OPEN
+        found = oldest(wanted, limit)
         query = (
             sa.select(*_COLUMNS, self._control.instant().label("now"))
-            .where(REQUESTS.c.status.in_(wanted))
+            .join(found, found.c.id == REQUESTS.c.id)
             .order_by(REQUESTS.c.requested_at, REQUESTS.c.id)
             .limit(limit)
         )

@@ -123,6 +123,40 @@ def test_record_that_lost_a_fight_is_tried_again_without_the_next(
     assert sqlite_world.row("FIRST")["status"] == "completed"
 
 
+def test_following_goes_on_after_the_last_and_ends_with_the_oldest(world: World) -> None:
+    for number in range(4):
+        world.request(7, f"R-{number}", requested_at=START)
+    world.request(7, "LATER", requested_at=START + timedelta(days=1))
+    with world.services() as services:
+        cutoff = now_of(services)
+        claim: Claim | None = take(services)
+        # Came in meanwhile, with an earlier day of receipt; and one whose day nobody knows.
+        world.request(7, "EARLIER", requested_at=START - timedelta(days=1))
+        world.request(7, "UNDATED", requested_at=None)
+        order = []
+        while claim is not None:
+            order.append(claim.reference_id)
+            after = following(cutoff)
+            after.after = claim
+            record(services.claims, claim, after)
+            claim = after.claim
+    assert order[:5] == ["R-0", "R-1", "R-2", "R-3", "LATER"]
+    assert sorted(map(str, order[5:])) == ["EARLIER", "UNDATED"]
+
+
+def test_following_a_row_that_is_gone_begins_at_the_oldest(world: World) -> None:
+    two(world)
+    with world.services() as services:
+        cutoff, claim = now_of(services), take(services)
+        gone = Claim(
+            10**6, 1, 1, "w:1", "pending", claim.claimed_at, user_id=7, reference_id="GONE"
+        )
+        after = following(cutoff)
+        after.after = gone
+        record(services.claims, claim, after)
+    assert after.claim is not None and after.claim.reference_id == "NEXT"
+
+
 class Lossy:
     """A COMMIT whose answer is lost, the first time: taken effect, or not."""
 
