@@ -8,8 +8,8 @@ What a section or an exemption names must be there. Facts and reasons must be st
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from backend.errors import EnvironmentTrouble, SectionError
 from backend.extensions import Runtime
 from backend.failures import failure_of
 from backend.logs import get_logger
+from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import Schema, TableShape, read_schema
 from backend.services.section_binding import Binding, exemptions_of
 from backend.services.sections import (
-    Disposition,
     Exemption,
     Exported,
     Facts,
@@ -32,7 +32,7 @@ from backend.services.sections import (
     TableSection,
     missing_facts,
 )
-from backend.services.sections_file import SectionEntry, SectionsFile, read_sections_file
+from backend.services.sections_file import SectionsFile, read_sections_file
 
 log = get_logger(__name__)
 
@@ -70,19 +70,6 @@ class Report:
     columns: int
     sections: int
     findings: Sequence[Finding]
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What a section over a table says, whoever says it: a model's or a file's."""
-
-    section: str
-    table: Name
-    columns: Mapping[str, Disposition]
-    facts: Facts
-    owners: frozenset[str]  # columns of its own table that an owner path begins with
-    named: Sequence[tuple[Name, str]]  # whatever other columns it names
-    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_coverage(runtime: Runtime) -> Report:
@@ -144,70 +131,6 @@ def look_at_start(runtime: Runtime) -> None:
         )
     for problem, count in Counter(each.problem for each in report.findings).items():
         log.error("coverage_gap", error_code=str(problem), count=count)
-
-
-def declared(section: TableSection) -> Declared:
-    """What a section over a model's table says."""
-    named = [
-        ((hop.table.schema, hop.table.name), target.name)
-        for path in section.owner_paths
-        for hop in path.hops
-        for target in hop.targets
-    ]
-    named += [
-        ((path.hops[-1].table.schema, path.hops[-1].table.name), path.column)
-        for path in section.owner_paths
-        if path.hops
-    ]
-    deleted = section.leave_out_deleted
-    return Declared(
-        section.name,
-        (section.table.schema, section.table.name),
-        section.columns,
-        section.facts,
-        frozenset(name for path in section.owner_paths for name in path.first_columns),
-        named,
-        _reasons(section.columns, None if deleted is None else deleted.reason),
-    )
-
-
-def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
-    """What one ``[[section]]`` says."""
-    owners: set[str] = set()
-    named: list[tuple[Name, str]] = [(entry.table_name, each) for each in entry.order_by]
-    for owner in entry.owner:
-        at = entry.table_name
-        for join in owner.path:
-            named += [(at, here) for here, _ in join.pairs]
-            named += [(join.table, there) for _, there in join.pairs]
-            at = join.table
-        named.append((at, owner.column))
-        first = owner.path[0].pairs if owner.path else [(owner.column, "")]
-        owners.update(here for here, _ in first)
-    if entry.table_name == file.subject.table_name:
-        owners.add(file.subject.key)
-    deleted = entry.leave_out_deleted
-    return Declared(
-        entry.name,
-        entry.table_name,
-        entry.dispositions(),
-        file.facts_of(entry),
-        frozenset(owners),
-        named,
-        _reasons(entry.dispositions(), None if deleted is None else deleted.reason),
-    )
-
-
-def _reasons(columns: Mapping[str, Disposition], deleted: str | None) -> dict[str, str]:
-    """Every reason that was given, by the place that it is for."""
-    reasons: dict[str, str] = {}
-    for name, disposition in columns.items():
-        if isinstance(disposition, Exported):
-            parts = disposition.paths.items()
-            reasons.update({f"{name}.{path}": str(part.reason) for path, part in parts})
-        else:
-            reasons[name] = str(disposition.reason)
-    return reasons if deleted is None else reasons | {"deleted rows": deleted}
 
 
 def _others(sections: Iterable[Section]) -> Iterator[tuple[str, Facts]]:

@@ -133,7 +133,7 @@ def test_prove_finds_what_the_exporter_does_not_keep_to(
 def test_prove_finds_a_secret_that_a_path_misses(
     declared: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.services.rendering.apply_paths", lambda value, paths: value)
+    monkeypatch.setattr("backend.services.table_rendering.apply_paths", lambda value, paths: value)
     found = flaws(prove(declared))
     assert (Flaw.WITHHELD, "workflows", "definition.connections.*.secret") in found
 
