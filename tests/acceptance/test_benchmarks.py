@@ -12,6 +12,7 @@ import pytest
 
 from backend.settings import CHECKOUT_ROOT
 from tests.benchmarks.measure import Cost, NotRun, Series, Way, cost_of, in_turns
+from tests.benchmarks.publish import FOLDER, KEPT, publish
 from tests.benchmarks.report import Check, markdown, row_of
 from tests.benchmarks.startup import statements_in
 
@@ -93,3 +94,28 @@ def test_statements_in_servers_log_are_counted_whole() -> None:
         "2026-01-05 08:30:00 UTC [7] DETAIL:  Parameters: $1 = 'x'\n"
     )
     assert statements_in(log) == ["SELECT a FROM dsar_requests", "SELECT b"]
+
+
+def test_publish_replaces_the_figures_of_an_earlier_run(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "benchmarks").mkdir(parents=True)
+    readme = tmp_path / "README.md"
+    readme.write_text("# Name\n\n## Developing\n\nText.\n")
+    for figure in ("one", "two"):
+        for name in KEPT:
+            (tmp_path / name).write_text(f"{figure}\n")
+        publish(tmp_path, tmp_path)
+    text = readme.read_text()
+    assert text.startswith("# Name\n\n## How fast\n\ntwo\n\n![")
+    assert text.endswith("\n\n## Developing\n\nText.\n")
+    assert "one\n" not in text
+    assert (tmp_path / FOLDER / "table.md").read_text() == "two\n"
+
+
+def test_readme_shows_the_figures_of_the_run_that_is_kept() -> None:
+    results = CHECKOUT_ROOT / FOLDER
+    readme = (CHECKOUT_ROOT / "README.md").read_text(encoding="utf-8")
+    assert results.is_dir() == ("## How fast" in readme)
+    if results.is_dir():
+        assert (results / "summary.md").read_text(encoding="utf-8") in readme
+        assert f"({FOLDER}/plot.png)" in readme
+        assert (results / "plot.png").stat().st_size < 100_000
