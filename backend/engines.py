@@ -58,6 +58,11 @@ _MARIADB_SESSION: Final = (
     f"idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}"
 )
 
+_SQLITE_CONTROL: Final = ("journal_mode = WAL", "synchronous = FULL")
+# WAL is a property of the file: it is not set on a file that is only read, and may be another
+# program's.
+_SQLITE_SNAPSHOT: Final = ("query_only = ON",)
+
 # SQLSTATE (PostgreSQL) and error number (MariaDB) of: lock not to be had, deadlock,
 # serialization failure.
 _BUSY_SQLSTATES: Final = frozenset({"55P03", "40P01", "40001"})
@@ -78,7 +83,7 @@ def make_control_engine(url_text: str, *, create: bool = False) -> Engine:
     """
     url = make_url(url_text)
     if url.get_backend_name() == "sqlite":
-        engine = _sqlite_engine(url, create=create)
+        engine = _sqlite_engine(url, _SQLITE_CONTROL, create=create)
         event.listen(engine, "begin", _begin_immediate)
         return engine
     if url.get_backend_name() == "postgresql":
@@ -104,7 +109,9 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
     """
     url = make_url(url_text)
     if url.get_backend_name() == "sqlite":
-        engine = _sqlite_engine(url, create=False, json_deserializer=json_deserializer)
+        engine = _sqlite_engine(
+            url, _SQLITE_SNAPSHOT, create=False, json_deserializer=json_deserializer
+        )
         event.listen(engine, "begin", _begin_deferred)
         event.listen(engine, "connect", _read_any_text)
         return engine
@@ -155,7 +162,7 @@ def _postgresql_connect_args() -> dict[str, Any]:
     }
 
 
-def _sqlite_engine(url: URL, *, create: bool, **options: Any) -> Engine:
+def _sqlite_engine(url: URL, pragmas: tuple[str, ...], *, create: bool, **options: Any) -> Engine:
     path = Path((url.database or "").removeprefix("file:"))
     engine = sa.create_engine(
         url,
@@ -176,8 +183,8 @@ def _sqlite_engine(url: URL, *, create: bool, **options: Any) -> Engine:
         # The driver's own BEGIN comes only before a write; ours comes where SQLAlchemy's does.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     return engine

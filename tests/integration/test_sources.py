@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,20 @@ def test_export_reads_people_there_and_the_request_here(world: World, source: Wo
     assert len(files["workflow_runs.json"]) == 4
     assert files["dsar_request.json"]["gdpr_reference_id"] == "R-7"
     world.check_invariants()
+
+
+def test_export_leaves_another_programs_sqlite_file_as_it_is(
+    sqlite_world: World, source: World
+) -> None:
+    source.close()
+    file = Path(source.engine.url.database or "")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    before = file.read_bytes()
+    sqlite_world.request(7, "R-7")
+    assert export(sqlite_world, source)["ok"] is True
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_export_person_not_in_the_replica_yet_is_tried_again(world: World, source: World) -> None:
