@@ -342,17 +342,20 @@ def test_misspelt_setting_is_told(sqlite_world: World) -> None:
     assert [line["setting"] for line in done.logs] == ["DSAR_LEASE_SECOND"]
 
 
-@pytest.mark.parametrize("group", ["backend.cli.dsar_commands", "scheduler"])
-def test_help_of_every_command_has_an_example(sqlite_world: World, group: str) -> None:
-    from backend.cli.dsar_commands import dsar
-    from scheduler.cli import cli
-
-    assert sqlite_world.run(group, "--help").returncode == 0
-    commands = (dsar if "cli" in group else cli).commands
-    for name, command in commands.items():
-        assert command.help is not None
-        assert "Example" in command.help, name
-        assert sqlite_world.run(group, name, "--help").returncode == 0
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["backend.cli.dsar_commands"],
+        ["backend.cli.dsar_commands", "export"],
+        ["scheduler", "sweep"],
+    ],
+    ids=" ".join,
+)
+def test_help_needs_no_database(tmp_path: Path, command: list[str]) -> None:
+    """That every command has examples, and that they parse: see test_documented_commands."""
+    world = World(f"sqlite:///{tmp_path / 'none.sqlite3'}", tmp_path)
+    done = world.run(*command, "--help")
+    assert (done.returncode, done.stdout.startswith("Usage: ")) == (0, True), done.stderr
 
 
 def test_on_a_terminal_a_sweep_shows_a_table_and_no_reference(sqlite_world: World) -> None:
