@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,8 +107,17 @@ class Container:
         named = [f"--entrypoint={entrypoint}", "--no-healthcheck", IMAGE]
         return self._engine.run("podman", "run", "--rm", *self._options, *named, *arguments)
 
-    def start(self, name: str) -> None:
+    @contextmanager
+    def started(self, name: str) -> Iterator[None]:
+        """The scheduler, running; gone at the end, however that comes, or its mounts would stay."""
         self._engine.run("podman", "run", "--detach", f"--name={name}", *self._options, IMAGE)
+        try:
+            yield
+        except BaseException:
+            print(self._engine.run("podman", "logs", name))
+            raise
+        finally:
+            self._engine.run("podman", "rm", "--force", "--time=0", name)
 
 
 def test_image_is_small_and_says_what_it_is(engine: Engine) -> None:
@@ -127,20 +137,20 @@ def test_image_run_hardened_exports_is_healthy_and_drains(engine: Engine, tmp_pa
     container.once("python3", "-c", ADD_PERSON)
     container.once("dsar", "request", "--user-id", "7", "--reference", "R-7")
 
-    container.start("dsar")
+    with container.started("dsar"):
+        export = tmp_path / "state/exports/levqor-dsar-R-7.zip"
+        wait_for(export.exists, "the export", 240)
+        assert (export.stat().st_uid, export.stat().st_mode & 0o777) == (10001, 0o600)
+        engine.run("podman", "healthcheck", "run", "dsar")
+        refused = "touch /opt/dsar/x 2>&1 || true"
+        assert "Read-only file system" in engine.run("podman", "exec", "dsar", "sh", "-c", refused)
+        assert engine.run("podman", "exec", "dsar", "id", "-u") == "10001\n"
 
-    export = tmp_path / "state/exports/levqor-dsar-R-7.zip"
-    wait_for(export.exists, "the export")
-    assert (export.stat().st_uid, export.stat().st_mode & 0o777) == (10001, 0o600)
-    engine.run("podman", "healthcheck", "run", "dsar")
-    refused = "touch /opt/dsar/x 2>&1 || true"
-    assert "Read-only file system" in engine.run("podman", "exec", "dsar", "sh", "-c", refused)
-    assert engine.run("podman", "exec", "dsar", "id", "-u") == "10001\n"
+        engine.run("podman", "stop", "--time=100", "dsar")
 
-    engine.run("podman", "stop", "--time=100", "dsar")
-
-    state = json.loads(engine.run("podman", "inspect", "dsar"))[0]["State"]
-    assert (state["Status"], state["ExitCode"]) == ("exited", 0)
-    logs = engine.run("podman", "logs", "dsar")
-    assert '"scheduler_stopped"' in logs  # the signal came through: it drained, and was not killed
-    assert "R-7" not in logs
+        state = json.loads(engine.run("podman", "inspect", "dsar"))[0]["State"]
+        assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+        logs = engine.run("podman", "logs", "dsar")
+        # The signal came through: it drained, and was not killed.
+        assert '"scheduler_stopped"' in logs
+        assert "R-7" not in logs
