@@ -78,18 +78,22 @@ def chunks(
     first = result.fetchone()
     if first is None:
         return
-    yield [tuple(first)]
-    with _named_as_sqlalchemys(connection):
-        cursor: Any = result.cursor
-        codes = [column[1] for column in cursor.description]
-        convert = _conversion(connection.dialect, types, codes)
-        if connection.dialect.name == "postgresql":
-            source = _read_ahead(cursor, size, checkpoint)
-        else:
-            source = _read(cursor, size, checkpoint)
-        for rows in source:
-            yield convert(rows)
-    result.close()
+    cursor: Any = result.cursor
+    on_postgresql = connection.dialect.name == "postgresql"
+    try:
+        yield [tuple(first)]
+        with _named_as_sqlalchemys(connection):
+            codes = [column[1] for column in cursor.description]
+            convert = _conversion(connection.dialect, types, codes)
+            read = _read_ahead if on_postgresql else _read
+            for rows in read(cursor, size, checkpoint):
+                yield convert(rows)
+        result.close()
+    finally:
+        if on_postgresql:
+            # Or it warns when it is forgotten. With an answer still on its way, and on a connection
+            # that was thrown away, this sends nothing.
+            cursor.close()
 
 
 def _conversion(
@@ -152,11 +156,7 @@ def _read_ahead(cursor: Any, size: ChunkSize, checkpoint: Checkpoint) -> Iterato
     The server prepares it while these rows are rendered and packed: what had been one after the
     other takes the time of the longer of the two.
     """
-    try:
-        yield from _fetched(_Fetch(cursor, checkpoint), size, checkpoint)
-    finally:
-        # With an answer still on its way this sends nothing: the cursor ends with its transaction.
-        cursor.close()
+    yield from _fetched(_Fetch(cursor, checkpoint), size, checkpoint)
 
 
 def _fetched(fetch: _Fetch, size: ChunkSize, checkpoint: Checkpoint) -> Iterator[list[Row]]:

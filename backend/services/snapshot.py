@@ -173,22 +173,38 @@ def open_snapshot(
     ``statement_seconds`` bounds each statement on the server, where the server can;
     ``rows_per_second`` how fast its rows are read (None: as fast as they come). The
     transaction is always rolled back: it wrote nothing. A block that is left by an exception
-    throws its connection away, because MariaDB's driver would otherwise read the abandoned result
-    to its end. Raises ``DatabaseUnreachable`` or ``DatabaseBusy``, naming the source.
+    throws its connection away, with whatever was still on its way. Raises
+    ``DatabaseUnreachable`` or ``DatabaseBusy``, naming the source.
     """
     with named_errors(engine.url, "the source database"):
         connection = engine.connect()
         try:
-            with connection.begin() as transaction:
+            with connection.begin() as transaction, _abandoned_on_error(connection):
                 taken_at = _prepare(connection, clock, statement_seconds)
                 pace = None if rows_per_second is None else Pace(rows_per_second, clock)
                 yield Snapshot(connection, taken_at, pace)
                 transaction.rollback()
-        except BaseException:
-            connection.invalidate()
-            raise
         finally:
             connection.close()
+
+
+@contextmanager
+def _abandoned_on_error(connection: Connection) -> Iterator[None]:
+    """Throw the connection away before anything else is said on it.
+
+    A ROLLBACK behind a question that is not answered yet is refused by psycopg, whose error would
+    hide the block's own; PyMySQL would first read the abandoned answer to its end, and does so on
+    a dead connection when the answer is forgotten.
+    """
+    try:
+        yield
+    except BaseException:
+        if not (connection.closed or connection.invalidated):
+            answer: Any = getattr(connection.connection.dbapi_connection, "_result", None)
+            if getattr(answer, "unbuffered_active", False):
+                answer.unbuffered_active = False
+            connection.invalidate()
+        raise
 
 
 def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> datetime:

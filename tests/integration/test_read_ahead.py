@@ -29,7 +29,12 @@ SIZES = [*[10] * 700, 300_000, 10, 400_000, *[50] * 300, 10_000_000, *[10] * 90]
 def reading(world: World) -> Iterator[Connection]:
     engine = make_snapshot_engine(world.database_url, json_from_database)
     with engine.connect() as connection:
-        yield connection
+        # The engine leaves that to the snapshot, which sends its limits with it.
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield connection
+        finally:
+            connection.invalidate()
     engine.dispose()
 
 
