@@ -19,6 +19,12 @@ from backend.services.dsar_collectors import collection
 from tests.factories import Person
 from tests.harness import World
 
+CONTROLLER = {
+    "controller_name": "Levqor Ltd",
+    "controller_contact": "privacy@levqor.example",
+    "complaint_authority": "the Data Protection Commission",
+}
+
 
 def examined(world: World, **settings: Any) -> dict[str, Check]:
     """The checks of an examination in this process, by name."""
@@ -43,11 +49,17 @@ def test_doctor_finds_a_well_installation_well(world: World) -> None:
     heartbeat.parent.mkdir(parents=True)
     heartbeat.touch()
 
-    checks = examined(world, min_free_bytes=1)
+    checks = examined(world, min_free_bytes=1, **CONTROLLER)
 
     assert set(states(checks).values()) == {OK}, checks
     assert {"database", "schema", "rights", "time zone", "clock", "sections"} <= set(checks)
     assert all(check.remedy is None for check in checks.values() if check.state == OK)
+
+
+def test_doctor_controller_that_nobody_named_is_told(sqlite_world: World) -> None:
+    some = CONTROLLER | {"controller_contact": "TODO"}
+    check = examined(sqlite_world, **some)["controller"]
+    assert (check.state, check.found) == (WARN, "nobody is named by DSAR_CONTROLLER_CONTACT")
 
 
 def test_doctor_command_exits_with_one_and_prints_remedies(sqlite_world: World) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from backend.extensions import Runtime
 from backend.services.collection import Collection
+from backend.services.disclosure import missing_settings
 from backend.services.doctor import database, requests, store
 from backend.services.doctor.checks import BAD, Check, made, ok, warn
 from backend.settings import unknown_keys
@@ -64,3 +65,11 @@ def settings(runtime: Runtime) -> Iterator[Check]:
             f"{textfile.parent} (DSAR_METRICS_TEXTFILE) is not there, or not this user's to write",
             "make it; under systemd also ReadWritePaths=: see deploy/monitoring/README.md",
         )
+    if missing := missing_settings(runtime.settings):
+        yield warn(
+            "controller",
+            f"nobody is named by {', '.join(missing)}",
+            "set them: every export tells who answers and where to complain (GDPR Art. 15(1))",
+        )
+    else:
+        yield ok("controller", "named, and the authority to complain to")
