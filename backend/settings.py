@@ -191,6 +191,8 @@ class Settings(BaseSettings):
     @classmethod
     def _check_root(cls, root: Path | str) -> Path | str:
         scheme, separator, rest = str(root).partition("://")
+        if not separator and re.match(r"(?:s3|gs|az):", str(root)):
+            raise ValueError("looks like a URL; write for example s3://bucket/prefix")
         if not separator:
             return Path(root).expanduser().absolute()
         if scheme not in STORE_SCHEMES or not rest.strip("/"):

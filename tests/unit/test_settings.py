@@ -52,6 +52,7 @@ def test_load_defaults_in_a_checkout_are_as_documented() -> None:
         ("DSAR_LOG_FORMAT", "xml"),
         ("DSAR_EXPORT_ROOT", "ftp://host/pa55word"),
         ("DSAR_EXPORT_ROOT", "s3://"),
+        ("DSAR_EXPORT_ROOT", "s3:/pa55word"),
         ("DSAR_STORE_OPTIONS", "secret_access_key pa55word"),
         ("DSAR_EXPORT_RECIPIENTS", "age1pa55word"),
         ("DSAR_EXPORT_RECIPIENTS", "AGE-SECRET-KEY-1pa55word"),

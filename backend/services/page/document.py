@@ -74,6 +74,7 @@ def render_page(
         files=[
             {"path": clean(path), "href": quote(clean(path)), "size": writer.size(facts["bytes"])}
             for path, facts in meta.get("files", {}).items()
+            if "/" in path  # the list of a section's files is none of them
         ],
         controller=meta["controller"],
         answers=_answers(language, tuple(meta["controller"].items())),
