@@ -63,7 +63,7 @@ def test_chunk_size_grows_step_by_step_and_falls_at_once() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 21, 2000])
 def test_chunks_hold_every_row_once_and_in_order(count: int) -> None:
     table = sa.Table("things", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
-    engine = sa.create_engine("sqlite://")
+    engine = sa.create_engine("sqlite://", poolclass=sa.NullPool)
     size = ChunkSize()
     checkpoints: list[int] = []
     with engine.begin() as connection:
@@ -83,7 +83,7 @@ def test_chunks_hold_every_row_once_and_in_order(count: int) -> None:
 
 
 def test_error_of_the_driver_is_sqlalchemys() -> None:
-    engine = sa.create_engine("sqlite://")
+    engine = sa.create_engine("sqlite://", poolclass=sa.NullPool)
     column: sa.ColumnElement[Any] = sa.literal_column(
         "abs(CASE WHEN n = 2 THEN -9223372036854775807 - 1 ELSE n END)"
     )

@@ -100,7 +100,7 @@ def test_log_of_a_library_keeps_nothing_but_its_place(output: io.StringIO) -> No
 def test_log_of_an_engine_at_its_most_talkative_holds_no_parameter(output: io.StringIO) -> None:
     for name in ("sqlalchemy.engine", "sqlalchemy.pool"):
         logging.getLogger(name).setLevel(logging.DEBUG)
-    engine = sa.create_engine("sqlite://", echo="debug")
+    engine = sa.create_engine("sqlite://", echo="debug", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT :x"), {"x": TOKEN}).all()
     engine.dispose()

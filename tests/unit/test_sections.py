@@ -81,6 +81,7 @@ def connection() -> Iterator[Connection]:
         )
         yield connection
     engine.dispose()
+    engine.dispose()
 
 
 def ids(connection: Connection, section: TableSection, key: int = 7) -> list[int]:
