@@ -30,10 +30,20 @@ from backend.services.lease import Watch
 from backend.settings import load_settings, unknown_keys
 from scheduler.metrics import Metrics
 from scheduler.shutdown import Shutdown
-from scheduler.sweep import Slot, SweepResult, run_sweep, tell_deadlines
+from scheduler.sweep import (
+    RunSlots,
+    Slot,
+    SweepResult,
+    Tally,
+    Task,
+    Trouble,
+    run_sweep,
+    tell_deadlines,
+)
 from scheduler.workers import run_here, run_in_processes
 
 if TYPE_CHECKING:
+    from backend.extensions import Runtime
     from backend.settings import Settings
 
 log = get_logger(__name__)
@@ -160,6 +170,7 @@ def _sweep_once(
             )
         slot = Slot(watch=Watch(must_stop=shutdown.must_stop), draining=lambda: shutdown.requested)
         try:
+            run_slots = _looking_first(runtime, run_slots)
             result = run_sweep(runtime, run_slots=run_slots, prune=True, slot=slot)
             metrics.sweep_ended(Services.of(runtime), result)
             return result
@@ -168,6 +179,22 @@ def _sweep_once(
             raise
         finally:
             runtime.disconnect()
+
+
+def _looking_first(runtime: Runtime, run_slots: RunSlots) -> RunSlots:
+    """Slots that look at coverage before the first claim, as `run` does at its start.
+
+    A sweep asks for slots only where something is due, so one over an empty queue, as a timer
+    makes every few minutes, reads no schema.
+    """
+
+    def run(task: Task) -> tuple[Tally, Trouble | None]:
+        from backend.services.coverage_gate import look_before_exporting
+
+        look_before_exporting(runtime)
+        return run_slots(task)
+
+    return run
 
 
 class _Told:

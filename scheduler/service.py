@@ -24,7 +24,7 @@ from backend.extensions import Runtime, current_runtime
 from backend.failures import failure_of
 from backend.heartbeat import HeartbeatFile
 from backend.logs import get_logger
-from backend.services.coverage import look_at_start
+from backend.services.coverage_gate import look_before_exporting
 from backend.services.dsar_exporter import Services
 from backend.services.lease import Watch
 from backend.services.open_requests import DeadlineCounts
@@ -94,7 +94,7 @@ class SweepService:
         """
         services = Services.of(self._runtime)
         look(services.controller, prune_before=None)
-        look_at_start(self._runtime)
+        look_before_exporting(self._runtime)
         services.store.prepare()
         self._heartbeat.prepare()
         self._metrics.listen(self._is_healthy, lambda: self._pulse.running)

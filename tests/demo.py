@@ -51,6 +51,9 @@ def main() -> int:
     database = CHECKOUT_ROOT / "instance" / "dsar.sqlite3"
     os.environ["DSAR_DATABASE_URL"] = f"sqlite:///{database}"
     os.environ["DSAR_EXPORT_ROOT"] = str(EXPORTS)
+    os.environ["DSAR_CONTROLLER_NAME"] = "Example Ltd"
+    os.environ["DSAR_CONTROLLER_CONTACT"] = "privacy@example.org"
+    os.environ["DSAR_COMPLAINT_AUTHORITY"] = "the authority of the place where you live"
     settings = load_settings()
     migrate(settings)
     _seed(settings.database_url)

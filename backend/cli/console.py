@@ -110,6 +110,11 @@ def print_table(
         console.print(Text(note))
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 finding``, ``2 findings``: a number with its noun, in English."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def coloured(text: str, style: str) -> object:
     """A cell of ``print_table`` in a colour; plain where there are none (NO_COLOR, no terminal)."""
     from rich.text import Text

@@ -7,24 +7,23 @@ What a section or an exemption names must be there. Facts and reasons must be st
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
-from backend.errors import EnvironmentTrouble, SectionError
+from backend.errors import SectionError
 from backend.extensions import Runtime
-from backend.failures import failure_of
-from backend.logs import get_logger
 from backend.services.declarations import Declared, declared, declared_in_file
+from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import Schema, TableShape, read_schema
 from backend.services.section_binding import Binding, exemptions_of
 from backend.services.sections import (
+    FACT_MEANINGS,
+    FACT_NAMES,
     Exemption,
     Exported,
     Facts,
@@ -33,8 +32,6 @@ from backend.services.sections import (
     missing_facts,
 )
 from backend.services.sections_file import SectionsFile, read_sections_file
-
-log = get_logger(__name__)
 
 
 class Problem(StrEnum):
@@ -64,12 +61,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at, and what is missing."""
+    """What was looked at, and what is missing.
+
+    ``settings_missing`` are told and no findings: a CI that has the schema and the sections need
+    not have the settings of the machine that exports.
+    """
 
     tables: int
     columns: int
     sections: int
     findings: Sequence[Finding]
+    settings_missing: Sequence[str] = ()
 
 
 def check_coverage(runtime: Runtime) -> Report:
@@ -90,7 +92,11 @@ def check_coverage(runtime: Runtime) -> Report:
         schema = read_schema(runtime.source, {None, *(each.table[0] for each in tables)})
         check = _Check(schema, person, tables, found.exemptions)
         others = _others(found.sections)
-        return check.report([*check.findings(), *_facts_missing(others)], len(found.sections))
+        return check.report(
+            [*check.findings(), *_facts_missing(others)],
+            len(found.sections),
+            missing_settings(runtime.settings),
+        )
     file = read_sections_file(path)
     tables = [declared_in_file(file, each) for each in file.section]
     schemas = {None, *file.schemas, *(name[0] for name in file.table_names())}
@@ -103,34 +109,8 @@ def check_coverage(runtime: Runtime) -> Report:
     findings = list(check.findings())
     findings += _wrong(runtime, path, file, findings)
     findings += _facts_missing(_others([DSAR_REQUEST]))
-    return check.report(findings, len(file.section) + 1)
-
-
-def look_at_start(runtime: Runtime) -> None:
-    """What a scheduler does before its first sweep, as DSAR_COVERAGE says.
-
-    Logs every kind of gap, or raises ``SectionError`` for them (``refuse``), or looks for none
-    (``off``). Raises ``SectionError`` too for sections that cannot be used. A source database that
-    cannot be looked at is waited for, as ever; with ``refuse`` its error passes.
-    """
-    mode = runtime.settings.coverage
-    try:
-        collection(runtime)
-        report = None if mode == "off" else check_coverage(runtime)
-    except (EnvironmentTrouble, DBAPIError) as error:
-        log.warning("coverage_unknown", error_code=failure_of(error).code)
-        if mode == "refuse":
-            raise
-        return
-    if report is None or not report.findings:
-        return
-    if mode == "refuse":
-        raise SectionError(
-            f"{len(report.findings)} finding(s) of coverage, and DSAR_COVERAGE is refuse; see: "
-            "dsar coverage"
-        )
-    for problem, count in Counter(each.problem for each in report.findings).items():
-        log.error("coverage_gap", error_code=str(problem), count=count)
+    missing = missing_settings(runtime.settings)
+    return check.report(findings, len(file.section) + 1, missing)
 
 
 def _others(sections: Iterable[Section]) -> Iterator[tuple[str, Facts]]:
@@ -139,15 +119,32 @@ def _others(sections: Iterable[Section]) -> Iterator[tuple[str, Facts]]:
             yield section.name, section.facts
 
 
-def _facts_missing(facts: Iterable[tuple[str, Facts]]) -> Iterator[Finding]:
-    for name, stated in facts:
-        if missing := missing_facts(stated):
-            yield Finding(
-                Problem.FACT_MISSING,
-                f"states no {', '.join(missing)} (GDPR Art. 15(1)); state it in its facts, or in "
-                "those of all",
-                section=name,
-            )
+def _facts_missing(stated: Iterable[tuple[str, Facts]]) -> Iterator[Finding]:
+    """What no section states, once; then what single ones lack."""
+    missing = {name: missing_facts(facts) for name, facts in stated}
+    everywhere = [fact for fact in FACT_NAMES if all(fact in each for each in missing.values())]
+    if len(missing) > 1 and everywhere:
+        yield _fact_missing(None, everywhere)
+        missing = {n: [f for f in each if f not in everywhere] for n, each in missing.items()}
+    for name, facts in missing.items():
+        if facts:
+            yield _fact_missing(name, facts)
+
+
+def _fact_missing(section: str | None, facts: Sequence[str]) -> Finding:
+    stated = [f'{each} = "{meaning}" ({article})' for each, (meaning, article) in _about(facts)]
+    who = "no section states" if section is None else "states no"
+    where = "[facts], for all" if section is None else "its facts, or into [facts] for all"
+    return Finding(
+        Problem.FACT_MISSING,
+        f"{who} {', '.join(facts)}, which the GDPR wants told; write into {where}: "
+        + "; ".join(stated),
+        section=section,
+    )
+
+
+def _about(facts: Sequence[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    return ((each, FACT_MEANINGS[each]) for each in facts)
 
 
 def _is_todo(reason: str) -> bool:
@@ -174,10 +171,12 @@ class _Check:
             if found := schema.named(each.table):
                 self._by_table[found.name].append(each)
 
-    def report(self, findings: Iterable[Finding], sections: int) -> Report:
+    def report(
+        self, findings: Iterable[Finding], sections: int, settings_missing: Sequence[str]
+    ) -> Report:
         tables = self._schema.tables.values()
         columns = sum(len(table.columns) for table in tables)
-        return Report(len(tables), columns, sections, tuple(findings))
+        return Report(len(tables), columns, sections, tuple(findings), settings_missing)
 
     def findings(self) -> Iterator[Finding]:
         """Every gap between the two, tables in order of their names."""

@@ -19,7 +19,7 @@ from backend.errors import UsageError
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way
 from backend.services.section_binding import ACCOUNT
-from backend.services.sections import FACT_NAMES, Reason
+from backend.services.sections import FACT_MEANINGS, Reason
 from backend.services.telling_names import (
     ACTING,
     AUDIT,
@@ -38,13 +38,6 @@ _PEOPLE: Final = (
     *("person", "members", "member", "clients", "client", "accounts", "account"),
 )
 _WIDTH: Final = 96
-_FACTS: Final = {
-    "purpose": "TODO: what the data is used for",
-    "categories": "TODO: what kinds of data these are",
-    "recipients": "TODO: who else gets it, or none",
-    "retention": "TODO: how long it is kept, or what decides that",
-    "transfers": "TODO: to where outside the EEA and with what safeguards, or none",
-}
 _DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
 _HEAD: Final = """\
 # What an export holds of each person: drafted by `dsar sections draft`. Read it all, then settle
@@ -139,9 +132,8 @@ class _Drafting:
         yield f"key = {_text(self._key)}"
         yield ""
         yield _ABOUT_FACTS + "[facts]"
-        for name in FACT_NAMES:
-            if name in _FACTS:
-                yield f"{name} = {_text(_FACTS[name])}"
+        for name, (meaning, article) in FACT_MEANINGS.items():
+            yield f"{name} = {_text(f'TODO: {meaning} ({article})')}"
         for plan in self._plans():
             yield from self._section(plan)
         for table, notes in self._exempt():

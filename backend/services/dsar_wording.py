@@ -9,6 +9,8 @@ from backend.services.wording import Text, Wording
 
 _NO_TRANSFER: Final[Text] = {"en": "none", "de": "keine"}
 _NOBODY: Final[Text] = {"en": "none", "de": "niemand"}
+_THE_PERSON: Final[Text] = {"en": "the data subject", "de": "die betroffene Person"}
+_NO_MACHINE: Final[Text] = {"en": "none", "de": "keine"}
 
 ACCOUNT_FACTS: Final = Facts(
     purpose={
@@ -27,6 +29,8 @@ ACCOUNT_FACTS: Final = Facts(
         "en": "while the account exists, and ten years for what tax law requires",
         "de": "solange das Konto besteht; was das Steuerrecht verlangt, zehn Jahre",
     },
+    source=_THE_PERSON,
+    automated_decisions=_NO_MACHINE,
     transfers=_NO_TRANSFER,
 )
 ACCOUNT: Final = Wording(
@@ -64,6 +68,8 @@ WORKFLOWS_FACTS: Final = Facts(
         "en": "until the person deletes them, and 30 days after",
         "de": "bis die Person sie löscht, und 30 Tage darüber hinaus",
     },
+    source=_THE_PERSON,
+    automated_decisions=_NO_MACHINE,
     transfers={
         "en": "to where the services are that the person connected, at the person's own request "
         "(GDPR Art. 49(1)(b))",
@@ -98,6 +104,7 @@ WORKFLOW_RUNS_FACTS: Final = Facts(
         "en": "the data subject, and the services that they connected",
         "de": "die betroffene Person und die Dienste, die sie verbunden hat",
     },
+    automated_decisions=_NO_MACHINE,
     transfers=WORKFLOWS_FACTS.transfers,
 )
 WORKFLOW_RUNS: Final = Wording(
@@ -127,6 +134,8 @@ API_TOKENS_FACTS: Final = Facts(
         "en": "until revoked, and 90 days after",
         "de": "bis zum Widerruf, und 90 Tage darüber hinaus",
     },
+    source=_THE_PERSON,
+    automated_decisions=_NO_MACHINE,
     transfers=_NO_TRANSFER,
 )
 API_TOKENS: Final = Wording(
@@ -156,6 +165,7 @@ AUDIT_LOGS_FACTS: Final = Facts(
     recipients=_NOBODY,
     retention={"en": "24 months", "de": "24 Monate"},
     source={"en": "the service's own operation", "de": "der Betrieb des Dienstes selbst"},
+    automated_decisions=_NO_MACHINE,
     transfers=_NO_TRANSFER,
 )
 AUDIT_LOGS: Final = Wording(
@@ -181,6 +191,8 @@ DSAR_REQUEST_FACTS: Final = Facts(
     categories={"en": "the request and its answer", "de": "die Anfrage und ihre Beantwortung"},
     recipients=_NOBODY,
     retention={"en": "three years after the answer", "de": "drei Jahre nach der Antwort"},
+    source=_THE_PERSON,
+    automated_decisions=_NO_MACHINE,
     transfers=_NO_TRANSFER,
 )
 DSAR_REQUEST: Final = Wording(

@@ -163,20 +163,17 @@ class LeftOut:
 class Facts:
     """What Art. 15(1)(a)–(h) and 15(2) want told beside a section's rows.
 
-    Each is one text, or one a language. What holds for the controller as a whole (who it is, the
-    rights, whom to complain to) stands in the settings: see ``backend.services.disclosure``.
+    Each is one text, or one a language, and nobody but who declares the section knows it: an empty
+    one is not stated, which ``dsar coverage`` finds. What holds for the controller as a whole (who
+    it is, the rights, whom to complain to) stands in the settings: ``backend.services.disclosure``.
     """
 
     purpose: Text  # (a)
     categories: Text = ""  # (b)
     recipients: Text  # (c)
     retention: Text  # (d), or the criteria that decide it
-    source: Text = field(  # (g)
-        default_factory=lambda: {"en": "the data subject", "de": "die betroffene Person"}
-    )
-    automated_decisions: Text = field(  # (h)
-        default_factory=lambda: {"en": "none", "de": "keine"}
-    )
+    source: Text = ""  # (g)
+    automated_decisions: Text = ""  # (h); "none" if none
     transfers: Text = ""  # 15(2): to where outside the EEA, and the safeguards; "none" if none
 
     def told(self, language: str = FALLBACK_LANGUAGE) -> dict[str, str]:
@@ -185,6 +182,22 @@ class Facts:
 
 
 FACT_NAMES: Final = tuple(fact.name for fact in fields(Facts))
+# What each fact says, and where the law wants it.
+FACT_MEANINGS: Final = {
+    "purpose": ("what the data is used for", "Art. 15(1)(a)"),
+    "categories": ("what kinds of data these are", "Art. 15(1)(b)"),
+    "recipients": ("who else gets it, or none", "Art. 15(1)(c)"),
+    "retention": ("how long it is kept, or what decides that", "Art. 15(1)(d)"),
+    "source": ("where it came from: the person, or from whom else", "Art. 15(1)(g)"),
+    "automated_decisions": (
+        "what is decided about the person by a machine alone, its logic and what follows, or none",
+        "Art. 15(1)(h)",
+    ),
+    "transfers": (
+        "to where outside the EEA it goes and with what safeguards, or none",
+        "Art. 15(2)",
+    ),
+}
 
 
 def missing_facts(facts: Facts) -> list[str]:

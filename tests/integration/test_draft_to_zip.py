@@ -13,7 +13,8 @@ import pytest
 from backend.errors import SectionError, UsageError
 from backend.migrations.runner import migrate
 from backend.services.collection import count_rows
-from backend.services.coverage import Problem, Report, check_coverage, look_at_start
+from backend.services.coverage import Problem, Report, check_coverage
+from backend.services.coverage_gate import look_before_exporting
 from backend.services.drafting import draft, find_key, find_person
 from backend.services.dsar_collectors import collection
 from backend.services.dsar_exporter import persist_dsar_export
@@ -199,6 +200,51 @@ def test_coverage_what_cannot_be_used_is_a_finding(
     assert problem in problems(covered(chinook))
 
 
+def test_coverage_facts_of_an_older_file_are_asked_for_once(chinook: World) -> None:
+    text = (chinook.root / "sections.toml").read_text("utf-8")
+    facts = text.split("[facts]")[1].split("[[section]]")[0]
+    lacking = "\n".join(
+        line for line in facts.splitlines() if not line.startswith(("source", "automated"))
+    )
+    write(chinook, text.replace(facts, lacking + "\n"))
+    (finding,) = covered(chinook).findings
+    assert (finding.problem, finding.section) == (Problem.FACT_MISSING, None)
+    for word in ("write into [facts]", 'source = "', 'automated_decisions = "', "Art. 15(1)(h)"):
+        assert word in finding.message
+    mine = 'name = "account"\nfacts.source = "the shop"'
+    write(chinook, text.replace(facts, lacking + "\n").replace('name = "account"', mine))
+    messages = {each.section: each.message for each in covered(chinook).findings}
+    assert 'source = "' not in messages[None]
+    assert set(messages) == {None, "invoice", "invoice_line"}
+
+
+def test_coverage_unmade_settings_of_the_controller_are_told_and_no_gap(chinook: World) -> None:
+    assert covered(chinook).settings_missing == [
+        "DSAR_CONTROLLER_NAME",
+        "DSAR_CONTROLLER_CONTACT",
+        "DSAR_COMPLAINT_AUTHORITY",
+    ]
+    done = chinook.dsar("coverage", complaint_authority="The Authority", controller_name="Ltd")
+    assert done.returncode == 0
+    assert "warning: not set: DSAR_CONTROLLER_CONTACT;" in done.stderr
+    assert done.json["settings_missing"] == ["DSAR_CONTROLLER_CONTACT"]
+
+
+def test_sweep_once_looks_at_coverage_where_something_is_due(chinook: World) -> None:
+    with chinook.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
+    settings = chinook.settings()
+    migrate(settings, key_type=key_type_of(settings))
+    empty = chinook.sweep(coverage="refuse")
+    assert (empty.returncode, "coverage" in empty.stderr) == (0, False), empty.stderr
+    chinook.request("5", "R-1")
+    refused = chinook.sweep(coverage="refuse")
+    assert (refused.returncode, "DSAR_COVERAGE is refuse" in refused.stderr) == (78, True)
+    warned = chinook.sweep()
+    assert (warned.returncode, warned.json["completed"]) == (0, 1), warned.stderr
+    assert '"coverage_gap"' in warned.stderr
+
+
 @pytest.mark.parametrize("mode", ["warn", "refuse", "off"])
 def test_scheduler_start_tells_of_gaps_as_set(
     chinook: World, mode: str, capsys: pytest.CaptureFixture[str]
@@ -208,9 +254,9 @@ def test_scheduler_start_tells_of_gaps_as_set(
     with chinook.services(coverage=mode) as services:
         if mode == "refuse":
             with pytest.raises(SectionError, match="DSAR_COVERAGE is refuse; see: dsar coverage"):
-                look_at_start(services.runtime)
+                look_before_exporting(services.runtime)
         else:
-            look_at_start(services.runtime)
+            look_before_exporting(services.runtime)
     text = "".join(capsys.readouterr())
     assert ("coverage_gap" in text) == (mode == "warn")
 
@@ -222,10 +268,10 @@ def test_scheduler_start_waits_for_a_source_that_is_away(chinook: World, mode: s
     away = "postgresql://nobody@127.0.0.1:1/none"
     with chinook.services(coverage=mode, source_database_url=away) as services:
         if mode == "warn":
-            look_at_start(services.runtime)
+            look_before_exporting(services.runtime)
             return
         with pytest.raises(DatabaseUnreachable):
-            look_at_start(services.runtime)
+            look_before_exporting(services.runtime)
 
 
 def test_coverage_of_the_applications_own_models_passes(world: World) -> None:

@@ -13,13 +13,27 @@ from backend.services.collection import describe
 from backend.services.disclosure import RIGHTS, controller_facts, missing_settings, rights
 from backend.services.dsar_collectors import AUDIT_LOGS, SECTIONS, WORKFLOWS
 from backend.services.page.catalogue import catalogue, languages, read_words, spoken
-from backend.services.sections import FACT_NAMES, Facts, FunctionSection, missing_facts
+from backend.services.sections import (
+    FACT_MEANINGS,
+    FACT_NAMES,
+    Facts,
+    FunctionSection,
+    missing_facts,
+)
 from backend.services.wording import humanised, in_language
 from backend.settings import Settings
 from tests.harness import World
 
 INSTANT = datetime(2026, 1, 5, tzinfo=UTC)
-WHOLE = Facts(purpose="p", categories="c", recipients="r", retention="t", transfers="none")
+WHOLE = Facts(
+    purpose="p",
+    categories="c",
+    recipients="r",
+    retention="t",
+    source="s",
+    automated_decisions="none",
+    transfers="none",
+)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +72,18 @@ def test_missing_facts_empty_or_todo_is_named(name: str, text: Any) -> None:
     assert missing_facts(replace(WHOLE, **{name: text})) == [name]
 
 
-def test_missing_facts_nobody_decided_for_are_categories_and_transfers() -> None:
+def test_missing_facts_are_never_decided_by_default() -> None:
+    """Nobody but who declares a section knows where its data came from."""
     assert missing_facts(Facts(purpose="p", recipients="r", retention="t")) == [
         "categories",
+        "source",
+        "automated_decisions",
         "transfers",
     ]
+
+
+def test_every_fact_has_a_meaning_and_an_article() -> None:
+    assert tuple(FACT_MEANINGS) == FACT_NAMES
 
 
 def test_sections_of_the_application_state_everything_in_every_language() -> None:
