@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,8 +117,9 @@ def draft(
 @click.option(
     "--scratch-url", help="An empty database to do it in. Default: a SQLite file, deleted after."
 )
+@click.option("--strict", is_flag=True, help="Exit with 1, too, where something cannot be proven.")
 @as_json
-def prove(scratch_url: str | None, json_wanted: bool) -> None:
+def prove(scratch_url: str | None, strict: bool, json_wanted: bool) -> None:
     """Export one of two invented people from a scratch copy, and look for every value.
 
     Fills empty copies of the tables with values that occur once, and exports one person with the
@@ -125,10 +127,14 @@ def prove(scratch_url: str | None, json_wanted: bool) -> None:
     one nowhere, another person's nowhere, a masked one masked. Reads nobody's data. For a
     company's CI.
 
+    What no value can prove is named: what a function yields, files, and columns of a type that the
+    scratch database does not have (PostgreSQL's own want a --scratch-url of a PostgreSQL). With
+    --strict that fails as well.
+
     \b
     Examples:
       dsar prove
-      dsar prove --scratch-url postgresql://ci@localhost/scratch
+      dsar prove --strict --scratch-url postgresql://ci@localhost/scratch
     """
     from backend.services.dsar_collectors import collection
     from backend.services.proving import prove as make_proof
@@ -140,17 +146,26 @@ def prove(scratch_url: str | None, json_wanted: bool) -> None:
         f"{counted(proof.sections, 'section')}, {counted(proof.rows, 'row')}, "
         f"{counted(proof.tokens, 'value')} looked for"
     )
-    not_proven = f"; not proven: {', '.join(proof.not_proven)}" if proof.not_proven else ""
+    failed = bool(proof.findings) or (strict and bool(proof.not_proven))
     show(
-        {"ok": not proof.findings, **asdict(proof)},
+        {"ok": not failed, **asdict(proof)},
         json_wanted,
         lambda: print_table(
             "not as declared",
             ("section", "column", "flaw", "what"),
             rows,
-            note=(seen if rows else f"{seen}: all as declared") + not_proven,
+            note=seen if rows else f"{seen}: all as declared",
         ),
     )
+    for reason, places in _by_reason(proof.reasons):
+        level = "error" if strict else "warning"
+        click.echo(f"{level}: not proven: {', '.join(places)}: {reason}", err=True)
     if proof.findings:
         click.echo(f"error: {counted(len(rows), 'finding')}; mend the sections", err=True)
+    if failed:
         sys.exit(EXIT_FAILED)
+
+
+def _by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    for reason in dict.fromkeys(reasons.values()):
+        yield reason, [place for place, each in reasons.items() if each == reason]

@@ -11,13 +11,14 @@ import json
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -27,7 +28,8 @@ from backend.errors import UsageError
 from backend.services.collection import Collection
 from backend.services.dsar_exporter import build_archive
 from backend.services.rendering import json_from_database, json_from_sqlite
-from backend.services.scratch_copy import ScratchCopy, ScratchRow, Token
+from backend.services.scratch_copy import ScratchCopy, ScratchRow
+from backend.services.scratch_values import Token, in_base64
 from backend.services.sections import Exported, Masked, TableSection, Withheld
 from backend.services.subject_keys import same_key
 from backend.settings import normalise_database_url
@@ -56,13 +58,17 @@ class ProofFinding:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was proven: how many rows and tokens; what no token can prove; the flaws."""
+    """What was proven: how many rows and tokens; the flaws; and what no token can prove.
+
+    ``not_proven`` names sections and columns, ``reasons`` says why of each.
+    """
 
     sections: int
     rows: int
     tokens: int
     not_proven: Sequence[str]
     findings: Sequence[ProofFinding]
+    reasons: Mapping[str, str]
 
 
 def prove(declared: Collection, scratch_url: str | None = None) -> Proof:
@@ -72,8 +78,10 @@ def prove(declared: Collection, scratch_url: str | None = None) -> Proof:
     named must hold no table at all; the tables made in it are dropped again. Raises ``UsageError``
     when it holds some, or is one of this program's own; ``DatabaseUnreachable``.
     """
-    copy = ScratchCopy(declared)
-    with _scratch(declared, scratch_url) as url, _filled(copy, url):
+    with ExitStack() as stack:
+        url = stack.enter_context(_scratch(declared, scratch_url))
+        copy = ScratchCopy(declared, sa.make_url(url).get_dialect().name)
+        stack.enter_context(_filled(copy, url))
         sqlite = is_sqlite_url(url)
         source = make_snapshot_engine(url, json_from_sqlite if sqlite else json_from_database)
         runtime = replace(declared.runtime, source=source, kept={})
@@ -90,18 +98,27 @@ def prove(declared: Collection, scratch_url: str | None = None) -> Proof:
             source.dispose()
     comparison = _Comparison(copy, _read(content))
     findings = list(comparison.findings())
-    functions = [f"section {each.name}" for each in declared.sections if _elsewhere(each)]
+    reasons = dict(_not_proven(declared, copy))
     return Proof(
-        len(copy.sections),
-        comparison.rows,
-        comparison.tokens,
-        (*functions, *sorted(comparison.not_proven)),
-        findings,
+        len(copy.sections), comparison.rows, comparison.tokens, list(reasons), findings, reasons
     )
 
 
-def _elsewhere(section: Any) -> bool:
-    return not isinstance(section, TableSection)
+def _not_proven(declared: Collection, copy: ScratchCopy) -> Iterator[tuple[str, str]]:
+    """What no token can prove, and why."""
+    for section in declared.sections:
+        if not isinstance(section, TableSection):
+            yield f"section {section.name}", "a function yields it, from no table here"
+            continue
+        for column in section.files:
+            yield f"{section.name}.{column}", "the files that it names are not in the scratch copy"
+    database = declared.runtime.source.dialect.name
+    for place, kind in sorted(copy.stand_ins.items()):
+        yield (
+            place,
+            f"{kind} is text in the scratch copy; proven is what becomes of the column, not how "
+            f"{database} writes its type",
+        )
 
 
 @contextmanager
@@ -169,7 +186,6 @@ class _Comparison:
         self._me = copy.people[0]
         self.rows = 0
         self.tokens = 0
-        self.not_proven: set[str] = set()
 
     def findings(self) -> Iterator[ProofFinding]:
         """Every flaw."""
@@ -185,6 +201,8 @@ class _Comparison:
                     Flaw.ROWS, section.name, None, f"{len(rows)} rows declared, {len(cells)} shown"
                 )
             for name, disposition in section.columns.items():
+                if isinstance(disposition, Withheld) and any(name in row for row in cells):
+                    yield ProofFinding(Flaw.WITHHELD, section.name, name, "the column is there")
                 column = [row.get(name) for row in cells if isinstance(row, dict)]
                 yield from self._column(section, name, disposition, rows, column)
         for row in self._copy.rows:
@@ -201,6 +219,7 @@ class _Comparison:
         cells: Sequence[Any],
     ) -> Iterator[ProofFinding]:
         wanted: Counter[str] = Counter()
+        anywhere: set[str] = set()
         for row in rows:
             token = row.tokens[name]
             if isinstance(disposition, Withheld):
@@ -211,12 +230,12 @@ class _Comparison:
             elif name in row.parts:
                 assert isinstance(disposition, Exported)
                 yield from self._json(section.name, name, disposition, row)
-            elif token.text is None:
-                self.not_proven.add(f"{section.name}.{name}")
             else:
                 wanted[token.text] += 1
+                if token.anywhere:
+                    anywhere.add(token.text)
                 yield from self._once(section.name, name, token)
-        shown = Counter(_as_text(cell, wanted) for cell in cells)
+        shown = Counter(_as_text(cell, anywhere) for cell in cells)
         for text, count in wanted.items():
             self.tokens += 1
             if shown[text] != count:
@@ -241,7 +260,7 @@ class _Comparison:
                     Flaw.WITHHELD if isinstance(exported.paths[path], Withheld) else Flaw.UNMASKED
                 )
                 yield from self._hidden(section, where, token, flaw)
-            elif self._texts.get(section, "").count(str(token.text)) != 1:
+            elif self._texts.get(section, "").count(token.text) != 1:
                 yield ProofFinding(Flaw.MISSING, section, where, "its token is not there once")
 
     def _once(self, section: str, name: str, token: Token) -> Iterator[ProofFinding]:
@@ -249,7 +268,7 @@ class _Comparison:
         if not token.anywhere:
             return
         sharing = sum(each.table is self._table(section) for each in self._copy.sections)
-        times = sum(text.count(str(token.text)) for text in self._texts.values())
+        times = sum(text.count(token.text) for text in self._texts.values())
         if times > sharing:
             yield ProofFinding(Flaw.DOUBLED, section, name, f"its token is there {times} times")
 
@@ -257,7 +276,7 @@ class _Comparison:
         return next(each.table for each in self._copy.sections if each.name == section)
 
     def _hidden(self, section: str, name: str, token: Token, flaw: Flaw) -> Iterator[ProofFinding]:
-        if token.text is None or not token.anywhere:
+        if not token.anywhere:
             return
         self.tokens += 1
         if places := [where for where, text in self._members.items() if token.text in text]:
@@ -271,7 +290,7 @@ class _Comparison:
 
     def _other_keys(self) -> Iterator[ProofFinding]:
         """Nobody else's key is anywhere."""
-        others = {str(key) for key in self._copy.people[1:]}
+        others = {text for key in self._copy.people[1:] for text in _texts_of_key(key)}
         for section in self._copy.sections:
             shown = self._files.get(section.name)
             rows = shown if isinstance(shown, list) else [shown]
@@ -287,8 +306,16 @@ class _Comparison:
                     )
 
 
-def _as_text(cell: Any, wanted: Counter[str]) -> str:
-    """A cell as a token's text: of an instant its day, where that is looked for."""
-    text = str(cell)
-    day = text.partition("T")[0]
-    return day if day in wanted else text
+def _texts_of_key(key: Any) -> Iterator[str]:
+    yield str(key)
+    if isinstance(key, UUID):
+        yield in_base64(key.bytes)
+
+
+def _as_text(cell: Any, anywhere: Iterable[str]) -> str:
+    """A cell as the text of the token that it holds (of an instant its day, of a range its lower
+    bound, of an array its one value), else as it is.
+    """
+    only = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+    text = str(only)
+    return next((each for each in anywhere if each in text), text)

@@ -10,14 +10,12 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.types import TypeDecorator
 
 from backend.services.collection import Collection
+from backend.services.scratch_values import Token, Tokens, copied, in_base64, stands_in
 from backend.services.sections import (
     Exported,
     Hop,
@@ -26,26 +24,6 @@ from backend.services.sections import (
     TableSection,
 )
 from backend.services.subject_keys import KeyKind, canonical, kind_of, same_key
-
-_FIRST_DAY: Final = date(1801, 1, 1)
-_FIRST_NUMBER: Final = 770_000_000
-# Texts this long are told apart wherever they turn up; shorter ones only in their own column.
-_TOKEN_LENGTH: Final = 11
-_SHORT_LENGTH: Final = 6
-_WIDE: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A value that occurs once. ``text`` is what an export shows of it.
-
-    ``anywhere``: it would be recognised in any place; else only as a whole value of its column.
-    Without ``text`` the column cannot hold one (a truth, two letters).
-    """
-
-    value: Any
-    text: str | None = None
-    anywhere: bool = False
 
 
 @dataclass(slots=True)
@@ -61,92 +39,17 @@ class ScratchRow:
     parts: dict[str, dict[str, Token]] = field(default_factory=dict)
 
 
-class Tokens:
-    """Makes values that occur once."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def next(self, kind: sa.types.TypeEngine[Any]) -> Token:
-        """A new token for a column of this (general) type."""
-        self._count += 1
-        number = self._count
-        if isinstance(kind, sa.Boolean):
-            return Token(value=True)
-        if isinstance(kind, sa.Integer):
-            return Token(_FIRST_NUMBER + number, str(_FIRST_NUMBER + number), anywhere=True)
-        if isinstance(kind, sa.Float):
-            return Token(number + 0.5, str(number + 0.5))
-        if isinstance(kind, sa.Numeric):
-            return self._decimal(kind, number)
-        if isinstance(kind, sa.DateTime):
-            day = _FIRST_DAY + timedelta(days=number)
-            return Token(datetime.combine(day, time()), day.isoformat(), anywhere=True)
-        if isinstance(kind, sa.Date):
-            day = _FIRST_DAY + timedelta(days=number)
-            return Token(day, day.isoformat(), anywhere=True)
-        if isinstance(kind, sa.Time):
-            return Token(time(1, 2, 3))
-        if isinstance(kind, sa.Uuid):
-            value = uuid.UUID(int=0xC0FFEE << 100 | number)
-            return Token(value, str(value), anywhere=True)
-        return self._text(kind, number)
-
-    def text(self) -> Token:
-        """A new token of text."""
-        return self.next(sa.Text())
-
-    def _text(self, kind: sa.types.TypeEngine[Any], number: int) -> Token:
-        length = getattr(kind, "length", None) or _TOKEN_LENGTH
-        if isinstance(kind, sa.LargeBinary):
-            value = (b"%016d" % number)[-length if length < 16 else None :]
-            return Token(value)
-        if length >= _TOKEN_LENGTH:
-            text = f"canary{number:05d}"
-            return Token(text, text, anywhere=True)
-        if length >= _SHORT_LENGTH:
-            return Token(f"q{number:05d}", f"q{number:05d}")
-        return Token(str(number)[-length:])
-
-    def _decimal(self, kind: sa.Numeric[Any], number: int) -> Token:
-        scale = kind.scale or 0
-        room = (kind.precision or 18) - scale
-        if room < 4:
-            return Token(Decimal(0))
-        value = Decimal(number).quantize(Decimal(1).scaleb(-scale))
-        return Token(value, str(value))
-
-
-def general(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
-    """A type that every database has and that holds the same values for what is proven here."""
-    if isinstance(kind, TypeDecorator):
-        kind = kind.impl_instance
-    if isinstance(kind, sa.types._Binary):
-        return sa.LargeBinary(kind.length)
-    if isinstance(kind, sa.Enum):
-        return sa.Text()
-    if isinstance(kind, sa.Float):
-        return sa.Float(53)
-    if isinstance(kind, sa.Numeric):
-        return sa.Numeric(kind.precision or 18, kind.scale or 2)
-    if isinstance(kind, sa.DateTime):
-        return sa.DateTime()
-    if isinstance(kind, sa.Uuid):
-        return sa.Uuid()
-    if isinstance(kind, sa.String):
-        # Not wider than tells a key: MariaDB's rows are narrow.
-        return sa.String(kind.length) if kind.length and kind.length < _WIDE else sa.Text()
-    for plain in (sa.Boolean, sa.Integer, sa.Date, sa.Time, sa.JSON):
-        if isinstance(kind, plain):
-            return sa.BigInteger() if plain is sa.Integer else plain()
-    return sa.Text()
-
-
 class ScratchCopy:
-    """The copy of a collection's tables, sections over it, and the rows of two people."""
+    """The copy of a collection's tables, sections over it, and the rows of two people.
 
-    def __init__(self, source: Collection) -> None:
+    ``stand_ins`` names the columns that are text in the copy though their type is another, by
+    section and column, with that type.
+    """
+
+    def __init__(self, source: Collection, dialect: str) -> None:
         self.metadata = sa.MetaData()
+        self.stand_ins: dict[str, str] = {}
+        self._dialects = (source.runtime.source.dialect.name, dialect)
         self._tokens = Tokens()
         self._tables: dict[sa.Table, sa.Table] = {}
         self._rows: dict[tuple[Any, ...], ScratchRow] = {}
@@ -180,12 +83,18 @@ class ScratchCopy:
             self._tables[real] = sa.Table(
                 name,
                 self.metadata,
-                *(sa.Column(str(each.name), general(each.type)) for each in real.columns),
+                *(
+                    sa.Column(str(each.name), copied(each.type, *self._dialects))
+                    for each in real.columns
+                ),
             )
         return self._tables[real]
 
     def _section(self, real: TableSection) -> TableSection:
         table = self._table_of(real.table)
+        for column in real.table.columns:
+            if stands_in(column.type, *self._dialects):
+                self.stand_ins[f"{real.name}.{column.name}"] = _type_name(column)
         paths = tuple(
             OwnerPath(path.column, tuple(self._hop(hop) for hop in path.hops))
             for path in real.owner_paths
@@ -267,7 +176,7 @@ class ScratchCopy:
             parts[path] = token
             _put(value, path.split("."), token.value)
         row.values[name] = json.dumps(value) if as_text else value
-        row.tokens[name] = Token(value)
+        row.tokens[name] = Token(value, "")
         row.parts[name] = parts
 
     def _set_key(self, row: ScratchRow, name: str, number: int) -> None:
@@ -278,15 +187,16 @@ class ScratchCopy:
         except ValueError:
             return
         if kind_of(column) is KeyKind.OCTETS:
-            row.values[name], row.tokens[name] = key.bytes, Token(key.bytes)
+            octets = key.bytes
+            row.values[name], row.tokens[name] = octets, Token(octets, in_base64(octets))
         else:
             row.values[name], row.tokens[name] = key, Token(key, str(key))
 
     def _mark(self, row: ScratchRow, name: str, *, deleted: bool) -> None:
-        kind = row.table.c[name].type
-        if not deleted:
-            empty: Any = False if isinstance(kind, sa.Boolean) else None
-            row.values[name], row.tokens[name] = empty, Token(empty)
+        is_truth = isinstance(row.table.c[name].type, sa.Boolean)
+        if is_truth or not deleted:  # any other token is a mark as it is
+            mark = deleted if is_truth else None
+            row.values[name], row.tokens[name] = mark, Token(mark, str(mark))
 
     def _belongs(self, row: ScratchRow, path: OwnerPath, key: Any) -> bool:
         if not path.hops:
@@ -308,6 +218,10 @@ def _over_tables(source: Collection) -> Iterator[TableSection]:
     for section in source.sections:
         if isinstance(section, TableSection) and section.database == "source":
             yield section
+
+
+def _type_name(column: sa.Column[Any]) -> str:
+    return "a type unknown here" if isinstance(column.type, sa.types.NullType) else str(column.type)
 
 
 def _naming_people(section: TableSection) -> set[str]:

@@ -18,6 +18,7 @@ from backend.services.proving import Flaw, Proof, prove
 from backend.services.sections import (
     EXPORTED,
     Exported,
+    FunctionSection,
     LeftOut,
     Masked,
     OwnerPath,
@@ -25,10 +26,11 @@ from backend.services.sections import (
     TableSection,
     Withheld,
 )
+from backend.services.wording import Wording
 from tests.harness import World
 from tests.integration.test_draft_to_zip import CASES, drafted, world_with, write
-from tests.strangers import settled
-from tests.worlds import database
+from tests.strangers import Stranger, settled
+from tests.worlds import POSTGRESQL, database
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_prove_the_applications_own_sections_hold(declared: Collection) -> None:
     assert proof.sections == 5
     assert proof.rows == 6  # the audit log by both of its owner paths
     assert proof.tokens > 60
-    assert list(proof.not_proven) == ["workflows.is_active"]
+    assert proof.not_proven == []
 
 
 @pytest.mark.parametrize("case", list(CASES))
@@ -196,7 +198,100 @@ def test_prove_knows_deleted_rows_text_json_and_every_kind_of_key(tmp_path: Path
         proof = prove(declared)
         assert proof.findings == [], kind
         assert proof.rows == 2
-        assert "notes.code" in proof.not_proven
+        assert proof.not_proven == []
+
+
+OWN_TYPES = {
+    "host": "inet",
+    "net": "cidr",
+    "card": "macaddr",
+    "span": "interval",
+    "whole": "int4range",
+    "big": "int8range",
+    "exact": "numrange",
+    "days": "daterange",
+    "local": "tsrange",
+    "period": "tstzrange",
+    "words": "tsvector",
+    "tags": "text[]",
+    "numbers": "integer[]",
+    "guids": "uuid[]",
+    "moods": "mood[]",
+    "mood": "mood",
+    "year": "year",
+    "picture": "bytea",
+    "place": "point",
+}
+
+
+def test_prove_of_postgresqls_own_types_in_a_scratch_copy_of_its_kind(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    columns = ", ".join(f"{name} {kind}" for name, kind in OWN_TYPES.items())
+    own = Stranger(
+        [
+            "CREATE TYPE mood AS ENUM ('glad', 'sad')",
+            "CREATE DOMAIN year AS integer CHECK (VALUE > 1900)",
+            f"CREATE TABLE users (id bigint PRIMARY KEY, {columns})",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    with (
+        database(POSTGRESQL, request, tmp_path) as url,
+        database(POSTGRESQL, request, tmp_path) as scratch,
+    ):
+        world = world_with(own, url, tmp_path)
+        write(world, settled(drafted(world)))
+        with world.services() as services:
+            declared = collection(services.runtime)
+            elsewhere, here = prove(declared), prove(declared, scratch)
+            withheld = replace(
+                declared.account,
+                columns={**declared.account.columns, "host": Withheld("r"), "tags": Masked("r")},
+            )
+            hidden = prove(with_section(declared, declared.account, withheld), scratch)
+        done = world.dsar("prove", "--strict")
+        world.close()
+    assert (elsewhere.findings, here.findings, hidden.findings) == ([], [], [])
+    assert list(here.not_proven) == ["account.place"]
+    stand_ins = set(OWN_TYPES) - {"mood", "year", "picture"}
+    assert set(elsewhere.not_proven) == {f"account.{name}" for name in stand_ins}
+    assert elsewhere.reasons["account.host"].startswith("INET is text in the scratch copy")
+    assert (done.returncode, done.json["ok"]) == (1, False)
+    assert "not proven: account.host" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [sa.Boolean(), sa.Time(), sa.LargeBinary(), sa.String(1)])
+def test_prove_finds_what_is_shown_of_a_column_that_holds_few_values(
+    declared: Collection, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    table = sa.Table("users", sa.MetaData(), sa.Column("id", sa.Integer), sa.Column("it", kind))
+    account = replace(
+        declared.account,
+        table=table,
+        columns={"id": EXPORTED, "it": Withheld(Reason.CREDENTIAL)},
+        language=None,
+        wording=Wording(),
+        facts=ACCOUNT.facts,
+    )
+    alone = replace(declared, sections=[account], account=account, key=table.c.id)
+    assert prove(alone).findings == []
+    monkeypatch.setattr(TableSection, "read_columns", lambda self: list(self.table.columns))
+    assert (Flaw.WITHHELD, "account", "it") in flaws(prove(alone))
+    shown = replace(account, columns={"id": EXPORTED, "it": EXPORTED})
+    monkeypatch.setattr(TableSection, "read_columns", lambda self: [self.table.c.id])
+    lost = replace(alone, sections=[shown], account=shown)
+    assert (Flaw.MISSING, "account", "it") in flaws(prove(lost))
+
+
+def test_prove_says_what_a_function_or_a_file_keeps_from_being_proven(
+    declared: Collection, tmp_path: Path
+) -> None:
+    with_files = replace(declared.account, files={"name": str(tmp_path)})
+    chats = FunctionSection(name="chats", rows=lambda subject: [], facts=ACCOUNT.facts)
+    proof = prove(replace(declared, sections=[with_files, chats], account=with_files))
+    assert proof.findings == []
+    assert list(proof.not_proven) == ["account.name", "section chats"]
 
 
 def test_prove_from_the_command_line(tmp_path: Path) -> None:
