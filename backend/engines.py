@@ -29,6 +29,7 @@ from backend.errors import (
     SettingsError,
 )
 
+CONTROL_KEY: Final = "DSAR_DATABASE_URL"
 CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 5
 STATEMENT_SECONDS: Final = 30
@@ -74,16 +75,16 @@ _GONE_SQLSTATES: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300",
 _GONE_ERRNOS: Final = frozenset({1040, 1053, 1927, 2002, 2003, 2006, 2013, 4031})
 
 
-def make_control_engine(url_text: str, *, create: bool = False) -> Engine:
+def make_control_engine(url_text: str, *, create: bool = False, key: str = CONTROL_KEY) -> Engine:
     """An engine for control transactions. Connects to nothing yet.
 
-    A SQLite file that is not there is made only with ``create`` (``dsar migrate`` alone asks for
-    that: a misspelt path must not bring an empty database into the world); otherwise connecting
-    raises ``SchemaError``.
+    ``key`` is what an error calls the place that named the database. A SQLite file that is not
+    there is made only with ``create`` (``migrate`` alone asks for that: a misspelt path must not
+    bring an empty database into the world); otherwise connecting raises ``SchemaError``.
     """
     url = make_url(url_text)
     if url.get_backend_name() == "sqlite":
-        engine = _sqlite_engine(url, _SQLITE_CONTROL, create=create)
+        engine = _sqlite_engine(url, _SQLITE_CONTROL, create=create, key=key)
         event.listen(engine, "begin", _begin_immediate)
         return engine
     if url.get_backend_name() == "postgresql":
@@ -110,7 +111,11 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
     url = make_url(url_text)
     if url.get_backend_name() == "sqlite":
         engine = _sqlite_engine(
-            url, _SQLITE_SNAPSHOT, create=False, json_deserializer=json_deserializer
+            url,
+            _SQLITE_SNAPSHOT,
+            create=False,
+            key="the source database",
+            json_deserializer=json_deserializer,
         )
         event.listen(engine, "begin", _begin_deferred)
         event.listen(engine, "connect", _read_any_text)
@@ -162,7 +167,9 @@ def _postgresql_connect_args() -> dict[str, Any]:
     }
 
 
-def _sqlite_engine(url: URL, pragmas: tuple[str, ...], *, create: bool, **options: Any) -> Engine:
+def _sqlite_engine(
+    url: URL, pragmas: tuple[str, ...], *, create: bool, key: str, **options: Any
+) -> Engine:
     path = Path((url.database or "").removeprefix("file:"))
     engine = sa.create_engine(
         url,
@@ -173,10 +180,17 @@ def _sqlite_engine(url: URL, pragmas: tuple[str, ...], *, create: bool, **option
 
     @event.listens_for(engine, "do_connect")
     def look_first(*_: object) -> None:
-        if create:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        elif not path.exists():
-            raise SchemaError(f"there is no SQLite database at {path}; run: dsar migrate")
+        try:
+            if create:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            there = create or path.exists()
+        except OSError as error:
+            raise DatabaseUnreachable(f"{path} ({key}): {_why_no_folder(path, error)}") from error
+        if not there:
+            remedy = "" if key == CONTROL_KEY else "check the path, or "
+            raise SchemaError(
+                f"there is no SQLite database at {path} ({key}); {remedy}run: dsar migrate"
+            )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -221,7 +235,7 @@ def _begin_limited(connection: Connection) -> None:
 
 
 @contextmanager
-def named_errors(url: URL, key: str = "DSAR_DATABASE_URL") -> Iterator[None]:
+def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
     """Turn a driver's connection and lock errors into this program's.
 
     Raises ``DatabaseUnreachable`` or ``DatabaseBusy`` with a message that names the database (its
@@ -296,9 +310,29 @@ def errno(error: DBAPIError) -> int:
     return args[0] if args and isinstance(args[0], int) else 0
 
 
+def words_of_refusal(error: DBAPIError) -> str:
+    """The database's own words for ``is_refused``, which name a table or a right, never a value."""
+    diagnosis = getattr(error.orig, "diag", None)
+    words = getattr(diagnosis, "message_primary", None) or getattr(error.orig, "args", ("",))[-1]
+    return str(words)
+
+
+def _why_no_folder(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return (
+            "a folder above it is not this user's to enter; run this as the scheduler's user, or "
+            f"see which it is: namei -l {path}"
+        )
+    return f"its folder cannot be used ({error.strerror}); check the path"
+
+
 def _why_gone(error: DBAPIError) -> str:
     text = str(error.orig).lower()
-    if sqlstate(error)[:2] == "28" or errno(error) in (1044, 1045, 1698) or "password" in text:
+    if errno(error) == 1044 or "permission denied for database" in text:
+        return "this user has no right to use that database; grant it, or check the name"
+    if "pg_hba.conf" in text:
+        return "no line of the server's pg_hba.conf lets this user in from here; add one"
+    if sqlstate(error)[:2] == "28" or errno(error) in (1045, 1698) or "password" in text:
         return "the database refused the user or the password; check the setting"
     if sqlstate(error) == "3D000" or errno(error) == 1049 or "does not exist" in text:
         return "there is no such database; create it, or check the name"

@@ -7,7 +7,8 @@
     │   ├── SettingsError               a setting is wrong; the message names the key
     │   ├── SchemaError                 the database is not migrated
     │   ├── AdoptionError               an existing table cannot be adopted as it stands
-    │   └── SectionError                a section's declaration is wrong
+    │   ├── SectionError                a section's declaration is wrong
+    │   └── PackageIncomplete           the installation lacks a file of its own
     ├── UsageError                   2  the call makes no sense in this state
     ├── BusyError                   75  another worker is exporting the request
     ├── EnvironmentTrouble          69  not the request's fault: no attempt is used
@@ -75,6 +76,10 @@ class AdoptionError(ConfigurationError):
 
 class SectionError(ConfigurationError):
     code = "section_invalid"
+
+
+class PackageIncomplete(ConfigurationError):
+    code = "package_incomplete"
 
 
 class UsageError(DSARError):

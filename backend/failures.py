@@ -6,6 +6,7 @@ Never its message, which may quote a person's data or an SQL parameter.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from backend import engines
+from backend import engines, package_files
 from backend.errors import (
     BusyError,
     ConfigurationError,
@@ -25,6 +26,7 @@ from backend.errors import (
     DSARError,
     EnvironmentTrouble,
     Interrupted,
+    PackageIncomplete,
     PermanentError,
     UsageError,
 )
@@ -86,6 +88,8 @@ def _classify(error: BaseException) -> tuple[str, Kind]:
 
 
 def _kind_of_ours(error: DSARError) -> Kind:
+    if isinstance(error, PackageIncomplete):
+        return Kind.ENVIRONMENT  # it is this machine's copy, not the request
     if isinstance(error, (PermanentError, ConfigurationError, UsageError)):
         return Kind.PERMANENT
     if isinstance(error, (EnvironmentTrouble, BusyError)):
@@ -108,7 +112,31 @@ def _classify_driver(error: DBAPIError) -> tuple[str, Kind]:
 def _classify_os(error: OSError) -> str:
     if error.errno in _FULL:
         return "disk_full"
-    return "store_not_writable" if error.errno in _NOT_WRITABLE else "store_unavailable"
+    if error.errno in _NOT_WRITABLE:
+        return "store_not_writable"
+    # A template that is not there is an error without a number.
+    if error.errno in (None, errno.ENOENT) and not package_files.is_whole():
+        return PackageIncomplete.code
+    return "store_unavailable"
+
+
+def advice(error: BaseException) -> tuple[str, str] | None:
+    """What is so and what to do, of another program's error that an operator can mend.
+
+    For a terminal alone: it may name a path, a table or a role. None: nobody foresaw it.
+    """
+    if isinstance(error, DBAPIError) and engines.is_refused(error):
+        return (
+            f"the database refused it: {engines.words_of_refusal(error)}",
+            "grant it to this role; see deploy/RUNBOOK.md, Database roles",
+        )
+    if isinstance(error, PermissionError):
+        what = f"{os.fsdecode(error.filename)} is" if error.filename else "a file or folder is"
+        return (
+            f"{what} not this user's to use (uid {os.geteuid()})",
+            "run this as the scheduler's user, or give it that path, and x on each folder above",
+        )
+    return None
 
 
 def class_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from backend.errors import EXIT_FAILED, DSARError
-from backend.failures import failure_of
+from backend.failures import advice, failure_of
 
 if TYPE_CHECKING:
     from backend.services.requests import RequestSummary
@@ -63,6 +63,9 @@ def fail(error: BaseException) -> None:
     if isinstance(error, DSARError):
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    if told := advice(error):
+        click.echo(f"error: {'; '.join(told)}", err=True)
+        sys.exit(EXIT_FAILED)
     failure = failure_of(error)
     hint = "is the schema this release's? run: dsar migrate" if is_database(error) else "a bug"
     click.echo(f"error: {failure.summary()} ({hint})", err=True)

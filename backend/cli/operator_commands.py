@@ -12,7 +12,7 @@ import click
 from backend.cli.console import as_json, coloured, print_table, show
 from backend.cli.context import application, services
 from backend.cli.progress import progress
-from backend.errors import EXIT_FAILED, SchemaError, UsageError
+from backend.errors import EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
     from backend.services.doctor.checks import Check
@@ -69,28 +69,29 @@ def _examination() -> Iterator[Check]:
     "target",
     required=True,
     metavar="URL",
-    help="The new database, empty and migrated. A dash reads it from stdin, out of sight.",
+    help="The new database, which holds no requests. A dash reads it from stdin, out of sight.",
 )
 @as_json
 def move_database(target: str, json_wanted: bool) -> None:
     """Copy requests, attempts and sweeps into another database.
 
-    From SQLite to PostgreSQL, or between any two. Ids, claim tokens and times are kept, and what
-    was exported stays valid. Stop every scheduler first; then migrate the new database, move,
-    set DSAR_DATABASE_URL to it, and start. The old database is not changed. The people's data is
-    not moved: where it is in the old database, set DSAR_SOURCE_DATABASE_URL to that.
+    From SQLite to PostgreSQL, or between any two. Makes our tables in the new database, where they
+    are not there. Ids, claim tokens and times are kept, and what was exported stays valid. Stop
+    every scheduler first; then move, set DSAR_DATABASE_URL to the new database, and start. The old
+    one is not changed. The people's data is not moved: where it is in the old database, set
+    DSAR_SOURCE_DATABASE_URL to that.
 
     \b
-    Example:
-      dsar move-database --to postgresql://dsar@db.example.org/dsar
+    Examples:
+      dsar move-database --to postgresql://dsar_owner@db.example.org/dsar
+      dsar move-database --to -
     """
     from backend.engines import make_control_engine
-    from backend.services.control import Controller
-    from backend.services.moving import move
-    from backend.services.outlook import look
+    from backend.services.moving import TARGET, make_tables, move
+    from backend.services.section_binding import key_type_of
     from backend.settings import normalise_database_url
 
-    text = sys.stdin.readline().strip() if target == "-" else target
+    text = _typed("The new database's URL: ") if target == "-" else target
     try:
         url = normalise_database_url(text)
     except ValueError as error:
@@ -98,15 +99,10 @@ def move_database(target: str, json_wanted: bool) -> None:
     with services() as found, progress("moving", wanted=not json_wanted) as line:
         if url == found.runtime.settings.database_url:
             raise UsageError("--to names the database of DSAR_DATABASE_URL itself; name another")
-        engine = make_control_engine(url)
+        settings = found.runtime.settings
+        make_tables(settings, url, found.runtime.clock, key_type=key_type_of(settings))
+        engine = make_control_engine(url, key=TARGET)
         try:
-            try:
-                look(Controller(engine, found.runtime.clock), prune_before=None)
-            except SchemaError:
-                raise SchemaError(
-                    "the database of --to is not at this release's schema; run for it: "
-                    "DSAR_DATABASE_URL=URL dsar migrate"
-                ) from None
             moved = move(found.controller.engine, engine, progress=line.at)
             where = engine.url.render_as_string(hide_password=True)
         finally:
@@ -118,6 +114,13 @@ def move_database(target: str, json_wanted: bool) -> None:
         json_wanted,
         lambda: print_table("moved", ("what", "value"), list(result.items()), note=note),
     )
+
+
+def _typed(prompt: str) -> str:
+    """A line of stdin; from a terminal it is asked for, and not shown as it is typed."""
+    if sys.stdin.isatty():
+        return str(click.prompt(prompt.rstrip(": "), hide_input=True, err=True)).strip()
+    return sys.stdin.readline().strip()
 
 
 @click.command(name="after-restore")

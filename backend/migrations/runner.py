@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, make_url
 
-from backend.engines import make_control_engine, named_errors
+from backend.engines import CONTROL_KEY, make_control_engine, named_errors
 from backend.errors import DatabaseBusy, SchemaError
 from backend.settings import Settings
 
@@ -61,11 +61,14 @@ def require_current(revision: str | None) -> None:
     )
 
 
-def migrate(settings: Settings, *, key_type: KeyType | None = None) -> MigrationReport:
+def migrate(
+    settings: Settings, *, key_type: KeyType | None = None, key: str = CONTROL_KEY
+) -> MigrationReport:
     """Make a new schema, or bring an old or an adopted one up to date. May be run again.
 
     ``key_type`` tells the type of the people's key, a big integer without it; it is asked only
-    where ``dsar_requests`` is made new.
+    where ``dsar_requests`` is made new. ``key`` is what an error calls the place that named the
+    database.
 
     A SQLite file is made (0600) where there is none. On SQLite and PostgreSQL all of it is one
     transaction; MariaDB commits each statement, so there every step looks before it acts, and a
@@ -75,13 +78,17 @@ def migrate(settings: Settings, *, key_type: KeyType | None = None) -> Migration
     changed), ``SchemaError`` when it is newer than this program, ``DatabaseUnreachable``,
     ``DatabaseBusy``.
     """
-    _make_private(settings)
-    engine = make_control_engine(settings.database_url, create=True)
+    _make_private(settings, key)
+    engine = make_control_engine(settings.database_url, create=True, key=key)
     give_up_at = time.monotonic() + _LOCK_SECONDS
     try:
         while True:
             try:
-                with named_errors(engine.url), engine.begin() as connection, _alone(connection):
+                with (
+                    named_errors(engine.url, key),
+                    engine.begin() as connection,
+                    _alone(connection),
+                ):
                     return _upgrade(connection, settings, key_type)
             except DatabaseBusy:
                 # SQLite's own patience is for short transactions, and it has none at all for two
@@ -146,20 +153,20 @@ def _alone(connection: Connection) -> Iterator[None]:
             connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{_LOCK_NAME}')")
 
 
-def _make_private(settings: Settings) -> None:
+def _make_private(settings: Settings, key: str) -> None:
     """Make a new SQLite file 0600 before anything is in it, whatever the umask."""
     url = make_url(settings.database_url)
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return
     path = Path(url.database)
-    if path.exists():
-        return
     try:
+        if path.exists():
+            return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.chmod(0o600)
     except OSError as error:
         raise SchemaError(
-            f"{path} (DSAR_DATABASE_URL) cannot be made ({error.strerror}); name a file in a "
+            f"{path} ({key}) cannot be made ({error.strerror}); name a file in a "
             "folder that this user may write to"
         ) from None

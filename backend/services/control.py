@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
-from backend.engines import named_errors
+from backend.engines import CONTROL_KEY, named_errors
 from backend.errors import DatabaseBusy
 
 _TRIES: Final = 4
@@ -35,6 +35,7 @@ class Controller:
 
     engine: Engine
     clock: Clock
+    key: str = CONTROL_KEY  # what an error calls the place that named the database
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -43,7 +44,7 @@ class Controller:
         Raises ``DatabaseBusy`` or ``DatabaseUnreachable`` instead of the driver's errors. When
         that comes out of the COMMIT itself, the transaction may or may not have taken effect.
         """
-        with named_errors(self.engine.url), self.engine.begin() as connection:
+        with named_errors(self.engine.url, self.key), self.engine.begin() as connection:
             yield connection
 
     def run(self, work: Callable[[Connection], Result]) -> Result:
@@ -56,7 +57,7 @@ class Controller:
 
     @contextmanager
     def _bare(self) -> Iterator[Connection]:
-        with named_errors(self.engine.url), self.engine.connect() as connection:
+        with named_errors(self.engine.url, self.key), self.engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def instant(self) -> sa.ColumnElement[datetime]:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from backend.errors import DiskFull, DSARError, StoreUnavailable, VersionDamaged
+from backend.package_files import require_whole
 from backend.services.export_store import (
     ADOPTED_TOKEN,
     ENCRYPTED_SUFFIX,
@@ -282,6 +283,7 @@ class DiskStore:
                 ) from error
             raise
         except OSError as error:
+            require_whole()  # the block may have read a file of the program's own
             raise self._named(error) from error
         finally:
             for descriptor in descriptors:
@@ -292,7 +294,10 @@ class DiskStore:
         if error.errno in _FULL:
             return DiskFull(f"{where}: the disk is full; make room")
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return StoreUnavailable(f"{where} is not writable; check its owner, mode and mount")
+            return StoreUnavailable(
+                f"{where} is not writable for this user; check owner, mode and mount, of the "
+                f"folders above it too: namei -l {self.root}"
+            )
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return StoreUnavailable(f"{where}: a part of the path is not a folder; look at it")
         name = errno.errorcode.get(error.errno or 0, "unknown error")

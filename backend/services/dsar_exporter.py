@@ -37,6 +37,7 @@ from backend.extensions import Runtime, current_runtime, db
 from backend.failures import Failure, Kind, failure_of
 from backend.logs import get_logger
 from backend.models import DSARAttempt
+from backend.package_files import require_whole
 from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder, write_archive
@@ -334,7 +335,7 @@ class _Attempt:
                 _pause()
 
     def _probe(self) -> DSARError | None:
-        """What is wrong with the surroundings, if anything: databases, and room on the disk.
+        """What is wrong with the surroundings, if anything: databases, program, room on the disk.
 
         Everything well means that it was this request's own error after all: one person's huge
         export must not starve the queue for ever.
@@ -344,6 +345,7 @@ class _Attempt:
             for engine in (runtime.control, runtime.source):
                 with named_errors(engine.url), engine.connect() as connection:
                     connection.execute(sa.select(1))
+            require_whole()
             self._store.prepare()
             self._store.require_room(self._settings.min_free_bytes)
         except DSARError as error:

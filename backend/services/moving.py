@@ -11,18 +11,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import named_errors, sqlstate
-from backend.errors import BusyError, WrongState
+from backend.clock import Clock
+from backend.engines import (
+    CONTROL_KEY,
+    is_sqlite_url,
+    make_control_engine,
+    named_errors,
+    sqlstate,
+)
+from backend.errors import BusyError, SchemaError, WrongState
+from backend.migrations.runner import KeyType, migrate
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
+from backend.services.control import Controller
+from backend.services.outlook import look
 from backend.services.request_rows import ATTEMPTS, REQUESTS
+from backend.settings import Settings
 
-_TARGET: Final = "--to"
+TARGET: Final = "--to"
 _NO_RIGHT: Final = "42501"
 _BATCH: Final = 1000
 _SHOWN: Final = 20
@@ -48,6 +60,34 @@ class Moved:
     left_behind: tuple[str, ...]
 
 
+def make_tables(
+    settings: Settings, target_url: str, clock: Clock, *, key_type: KeyType | None
+) -> None:
+    """Make our tables in the database of ``--to``, unless they are there. May be repeated.
+
+    Tables of another release are left as they are, and ``SchemaError`` is raised: what they hold
+    may be somebody's. None of the application's own are made: its data stays where it is.
+    """
+    there = not is_sqlite_url(target_url) or Path(make_url(target_url).database or "").is_file()
+    engine = make_control_engine(target_url, key=TARGET)
+    try:
+        if there:
+            with named_errors(engine.url, TARGET):
+                there = sa.inspect(engine).has_table(REQUESTS.name)
+        if not there:
+            stays = {"database_url": target_url, "source_database_url": settings.source_url}
+            migrate(settings.model_copy(update=stays), key_type=key_type, key=TARGET)
+        try:
+            look(Controller(engine, clock, TARGET), prune_before=None)
+        except SchemaError:
+            raise SchemaError(
+                f"the database of {TARGET} has a dsar_requests of another release, or of another "
+                "program; name an empty database"
+            ) from None
+    finally:
+        engine.dispose()
+
+
 def move(
     source: Engine,
     target: Engine,
@@ -61,7 +101,7 @@ def move(
     the databases' own errors. Then the target is as it was. The source is never changed. May be
     repeated after a failure; after a success the target is not empty any more.
     """
-    with _locked(source, "DSAR_DATABASE_URL") as reading, _locked(target, _TARGET) as writing:
+    with _locked(source, CONTROL_KEY) as reading, _locked(target, TARGET) as writing:
         _require_idle(reading)
         _require_empty(writing)
         _require_dates(reading)

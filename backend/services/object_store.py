@@ -19,10 +19,11 @@ from typing import IO, Any, Final
 from backend.errors import (
     ConfigurationError,
     DSARError,
-    SettingsError,
     StoreUnavailable,
     VersionDamaged,
 )
+from backend.package_files import require_whole
+from backend.services import store_errors
 from backend.services.export_store import (
     ENCRYPTED_SUFFIX,
     StoredFile,
@@ -203,13 +204,11 @@ class ObjectStore:
         except exceptions.NotFoundError as error:
             raise StoreUnavailable(f"{where}: there is no such bucket; check the name") from error
         except exceptions.BaseError as error:
-            raise StoreUnavailable(
-                f"{where}: the store cannot be reached or refused the request; check the endpoint "
-                "and region in DSAR_STORE_OPTIONS, and that it runs"
-            ) from error
+            raise store_errors.while_using(error, self._url) from error
         except OSError as error:
             if isinstance(error, DSARError):
                 raise
+            require_whole()  # the block may have read a file of the program's own
             raise StoreUnavailable(f"{where}: the transfer broke; check the network") from error
 
 
@@ -263,14 +262,6 @@ def _connect(url: str, options: Mapping[str, str]) -> tuple[Any, Any]:
         # Which options there are depends on the URL's scheme, which the overloads cannot follow.
         make: Any = obstore.store.from_url
         store = make(url, config=dict(options), client_options=client, retry_config=_RETRIES)
-    except obstore.exceptions.UnknownConfigurationKeyError as error:
-        key = str(error).split("'")[1:2]
-        raise SettingsError(
-            f"DSAR_STORE_OPTIONS: {key[0] if key else 'a name'} is not an option of this store"
-        ) from None
-    except (obstore.exceptions.BaseError, ValueError):
-        raise SettingsError(
-            "DSAR_EXPORT_ROOT: no store can be made of it and of DSAR_STORE_OPTIONS; write for "
-            "example s3://bucket/prefix"
-        ) from None
+    except (obstore.exceptions.BaseError, ValueError) as error:
+        raise store_errors.while_making(error, url) from None
     return obstore, store

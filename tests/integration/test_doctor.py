@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from backend import package_files
 from backend.extensions import current_runtime
 from backend.services.doctor import database
 from backend.services.doctor.checks import BAD, OK, WARN, Check, made
@@ -112,8 +115,67 @@ def test_doctor_unreachable_database_shows_no_password(tmp_path: Path) -> None:
     found = {check["name"]: check for check in done.json["checks"]}
     assert found["database"]["state"] == BAD
     assert "check that it runs" in found["database"]["remedy"]
-    assert found["sections"]["state"] == BAD
+    assert "sections" not in found  # they are in the same database, of which that was said
     assert "pa55word" not in done.stdout + done.stderr
+
+
+def test_doctor_file_that_is_no_database_is_one_finding(tmp_path: Path) -> None:
+    path = tmp_path / "junk.sqlite3"
+    path.write_bytes(b"junk" * 1000)
+
+    done = World(f"sqlite:///{path}", tmp_path).dsar("doctor")
+
+    bad = [check for check in done.json["checks"] if check["state"] == BAD]
+    assert [check["name"] for check in bad] == ["database"]
+    assert "not a SQLite database" in str(bad[0])
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """As a user who is not root, whom no folder's mode stops."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_doctor_folder_that_may_not_be_entered_is_named_with_a_remedy(
+    sqlite_world: World,
+) -> None:
+    closed = sqlite_world.root / "closed"
+    closed.mkdir()
+    file = closed / "folder" / "dsar.sqlite3"
+    settings = {"database_url": f"sqlite:///{file}", "export_root": str(closed / "exports")}
+    with sqlite_world.app(**settings).app_context():
+        runtime = current_runtime()
+        declared = collection(runtime)
+        closed.chmod(0)
+        try:
+            with nobody():
+                checks = {each.name: each for each in examine(runtime, declared)}
+        finally:
+            closed.chmod(0o700)
+            runtime.disconnect()
+
+    for name, path in (("database", file), ("export root", closed / "exports")):
+        assert checks[name].state == BAD
+        assert str(path) in checks[name].found
+        assert f"namei -l {path}" in (checks[name].remedy or ""), checks[name]
+
+
+def test_doctor_file_of_the_program_that_is_missing_is_told(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_files, "DATA_FILES", ("services/page/gone.html.j2",))
+
+    check = examined(sqlite_world)["program"]
+
+    assert (check.state, check.remedy) == (BAD, "install this release again")
+    assert "services/page/gone.html.j2" in check.found
 
 
 def test_doctor_missing_rights_are_named(postgresql_world: World) -> None:
@@ -132,13 +194,48 @@ def test_doctor_missing_rights_are_named(postgresql_world: World) -> None:
             connection.exec_driver_sql(f"DROP OWNED BY {role}")
             connection.exec_driver_sql(f"DROP ROLE {role}")
 
-    refused = checks["rights"].found
-    assert checks["rights"].state == BAD
-    assert "UPDATE on dsar_requests" in refused and "DELETE on dsar_sweeps" in refused
-    assert "INSERT on dsar_sweeps" not in refused
-    assert checks["sections"].state == BAD
-    assert "table workflows (" in checks["sections"].found
-    assert "users" not in checks["sections"].found
+    rights, sections = checks["rights"], checks["sections"]
+    assert (rights.state, sections.state) == (BAD, BAD)
+    assert "INSERT UPDATE DELETE on dsar_requests" in rights.found
+    assert f"GRANT UPDATE, DELETE ON dsar_sweeps TO {role};" in (rights.remedy or "")
+    assert checks["schema"].state == OK  # what may be read is looked at all the same
+    assert "table workflows (" in sections.found and "users" not in sections.found
+    assert sections.remedy == f"GRANT SELECT ON workflows TO {role};"
+
+
+@pytest.mark.parametrize("table", ["dsar_requests", "dsar_schema_version"])
+def test_doctor_table_that_may_not_be_read_is_one_finding_with_its_grant(
+    server_world: World, table: str
+) -> None:
+    world = server_world
+    role = f"blind_{os.getpid()}"
+    postgresql = world.engine.dialect.name == "postgresql"
+    with world.begin() as connection:
+        if postgresql:
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+            connection.exec_driver_sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+            connection.exec_driver_sql(f"REVOKE SELECT ON {table} FROM {role}")
+        else:
+            connection.exec_driver_sql(f"CREATE USER {role}")
+            for name in set(sa.inspect(connection).get_table_names()) - {table}:
+                connection.exec_driver_sql(f"GRANT ALL ON {name} TO {role}")
+            connection.exec_driver_sql(f"GRANT INSERT, UPDATE, DELETE ON {table} TO {role}")
+    url = make_url(world.database_url).set(username=role)
+    text = url.render_as_string(hide_password=False)
+    try:
+        checks = examined(world, database_url=text)
+        listed = world.dsar("list", database_url=text)
+    finally:
+        with world.begin() as connection:
+            if postgresql:
+                connection.exec_driver_sql(f"DROP OWNED BY {role}")
+            connection.exec_driver_sql(f"DROP {'ROLE' if postgresql else 'USER'} {role}")
+
+    bad = [check for check in checks.values() if check.state == BAD]
+    assert [check.name for check in bad] == ["rights"]
+    assert f"GRANT SELECT ON {table} TO {role};" in (bad[0].remedy or "")
+    assert listed.returncode == 1
+    assert table in listed.stderr and "grant it to this role" in listed.stderr
 
 
 @pytest.mark.parametrize("may_write", [True, False])

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from backend import package_files
 from backend.app import db
 from backend.errors import RequestNotFound, SubjectNotFound, UsageError, WrongSubject
 from backend.models import DSARRequest, User
 from backend.services.dsar_collectors import collect_all_user_data
 from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
+from backend.services.page import document
 from tests.factories import Person, table
 from tests.harness import World, check_schemas, members, unpacked
 
@@ -349,3 +351,21 @@ def test_persist_row_that_reuses_a_number_never_meets_the_old_file(ada: World) -
     row = ada.row("R-8")
     assert row["id"] == old["id"] and row["claim_token"] > old["claim_token"]
     assert members(Path(result["file_path"]))["account.json"]["id"] == 8
+
+
+def test_persist_by_a_program_that_lacks_a_file_uses_no_attempt(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = sqlite_world
+    world.people(Person(7, runs=1))
+    world.request(7, "R-7")
+    monkeypatch.setattr(package_files, "DATA_FILES", ("services/page/gone.css",))
+    monkeypatch.setattr(document, "FOLDER", world.root)
+    document._style.cache_clear()
+
+    result = export(world, "R-7")
+
+    assert (result["error_code"], result["trouble"]) == ("package_incomplete", True)
+    row = world.row("R-7")
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    assert world.versions() == []

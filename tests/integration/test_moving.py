@@ -238,8 +238,9 @@ def test_command_moves_and_shows_no_password(pair: tuple[World, World]) -> None:
     [
         ("oracle://u:pa55word@h/x", 2, "--to"),
         ("itself", 2, "names the database of DSAR_DATABASE_URL itself"),
-        ("sqlite:////nonexistent/x.sqlite3", 78, "dsar migrate"),
-        ("postgresql://u:pa55word@127.0.0.1:1/x", 69, "cannot be reached"),
+        # Not even root may make a folder there.
+        ("sqlite:////proc/dsar/x.sqlite3", 78, "/proc/dsar/x.sqlite3 (--to) cannot be made"),
+        ("postgresql://u:pa55word@127.0.0.1:1/x", 69, "(--to): the database cannot be reached"),
         ("-", 2, "--to"),  # stdin is empty
     ],
 )
@@ -253,3 +254,32 @@ def test_command_with_a_target_that_will_not_do(
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
     assert "pa55word" not in done.stderr
     assert "Traceback" not in done.stderr
+    assert target == "itself" or "DSAR_DATABASE_URL" not in done.stderr
+
+
+def test_command_makes_our_tables_alone_where_there_are_none(
+    postgresql_world: World, tmp_path: Path
+) -> None:
+    postgresql_world.request(7, "A")
+    path = tmp_path / "new" / "dsar.sqlite3"
+
+    done = postgresql_world.dsar("move-database", "--to", f"sqlite:///{path}")
+
+    assert (done.returncode, done.json["dsar_requests"]) == (0, 1), done.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    engine = engines.make_control_engine(f"sqlite:///{path}")
+    names = set(sa.inspect(engine).get_table_names())
+    engine.dispose()
+    assert names == {table.name for table in MOVED} | {"dsar_schema_version"}
+
+
+def test_command_leaves_tables_of_another_release_alone(pair: tuple[World, World]) -> None:
+    old, new = pair
+    old.request(7, "A")
+    with new.begin() as connection:
+        connection.exec_driver_sql("UPDATE dsar_schema_version SET version_num = '0002'")
+
+    done = old.dsar("move-database", "--to", new.database_url)
+
+    assert (done.returncode, "another release" in done.stderr) == (78, True), done.stderr
+    assert_nothing_came(new)

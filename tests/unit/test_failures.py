@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from backend import errors
-from backend.failures import Kind, class_of, failure_of
+from backend import errors, package_files
+from backend.failures import Kind, advice, class_of, failure_of
+from backend.settings import CHECKOUT_ROOT
 
 TOKEN = "t0ken-bob@example.org"
 
@@ -52,6 +53,7 @@ def wrapped(original: Exception, kind: type[DBAPIError] = OperationalError) -> D
         (OSError(errno.ENOSPC, TOKEN), "disk_full", Kind.ENVIRONMENT),
         (OSError(errno.EROFS, TOKEN), "store_not_writable", Kind.ENVIRONMENT),
         (OSError(errno.EIO, TOKEN), "store_unavailable", Kind.ENVIRONMENT),
+        (errors.PackageIncomplete(TOKEN), "package_incomplete", Kind.ENVIRONMENT),
         (MemoryError(TOKEN), "out_of_memory", Kind.TRANSIENT),
         (ValueError(TOKEN), "unexpected_error", Kind.TRANSIENT),
         (ExceptionGroup("x", [errors.Drained(TOKEN)]), "drained", Kind.INTERRUPTED),
@@ -104,3 +106,56 @@ def test_class_of_a_class_made_at_run_time_is_never_data(name: str) -> None:
 
 def test_summary_is_short() -> None:
     assert len(failure_of(ValueError("x" * 10_000)).summary()) <= 500
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, TOKEN), OSError(TOKEN)])
+def test_failure_of_a_file_that_the_program_lacks_is_no_stores(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert failure_of(error).code == "store_unavailable"
+    monkeypatch.setattr(package_files, "DATA_FILES", ("gone.html",))
+
+    assert failure_of(error).code == "package_incomplete"
+    with pytest.raises(errors.PackageIncomplete, match=r"gone\.html.*; install this release again"):
+        package_files.require_whole()
+
+
+def test_package_files_are_those_of_the_tree() -> None:
+    folder = CHECKOUT_ROOT / "backend"
+    found = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".zip", ".age")
+    }
+
+    assert {name for name in found if not name.startswith("exports/")} == {
+        *package_files.DATA_FILES
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "remedy"),
+    [
+        (
+            wrapped(Exception(1142, "SELECT command denied for table `x`"), ProgrammingError),
+            "the database refused it: SELECT command denied for table `x`",
+            "grant it",
+        ),
+        (
+            PermissionError(errno.EACCES, "no", "/srv/x"),
+            "/srv/x is not this user's",
+            "folder above",
+        ),
+        (PermissionError(errno.EACCES, "no"), "a file or folder is not", "folder above"),
+    ],
+)
+def test_advice_says_what_is_so_and_what_to_do(error: Exception, found: str, remedy: str) -> None:
+    told = advice(error)
+
+    assert told is not None
+    assert found in told[0] and remedy in told[1]
+
+
+def test_advice_of_what_nobody_foresaw_is_none() -> None:
+    assert advice(ValueError(TOKEN)) is None
+    assert advice(wrapped(Driver("42P01"), ProgrammingError)) is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backend.errors import DSARError
-from backend.failures import failure_of
+from backend.failures import advice, failure_of
 
 OK: Final = "ok"
 WARN: Final = "warn"
@@ -53,4 +53,8 @@ def made(name: str, look: Look) -> Iterator[Check]:
         yield bad(name, found, remedy or f"see {error.code} in deploy/RUNBOOK.md")
     except Exception as error:
         failure = failure_of(error)
-        yield bad(name, failure.summary(), f"see {failure.code} in deploy/RUNBOOK.md")
+        found, remedy = advice(error) or (
+            failure.summary(),
+            f"see {failure.code} in deploy/RUNBOOK.md",
+        )
+        yield bad(name, found, remedy)

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import named_errors
+from backend.engines import is_refused, named_errors
 from backend.extensions import Runtime
 from backend.failures import class_of
-from backend.migrations.runner import HEAD
+from backend.migrations.runner import HEAD, VERSION_TABLE
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.collection import Collection
 from backend.services.control import Controller
@@ -68,38 +68,77 @@ def schema(runtime: Runtime) -> Iterator[Check]:
     yield ok("schema", f"revision {HEAD}, this release's")
 
 
+def may_read(runtime: Runtime) -> bool:
+    """Whether nothing of ours is refused to be read: without that no other check can be made."""
+    read = (*_ours(), _version_table())
+    return not any(_is_refused(runtime.control, _verbs(table)["SELECT"]) for table in read)
+
+
 def rights(runtime: Runtime) -> Iterator[Check]:
     """Whether this role may do to our tables what a sweep does, tried on no row at all."""
-    refused = []
-    for model in _OWN:
-        table = model.__table__
-        assert isinstance(table, sa.Table)
-        nothing = sa.false()
-        statements: dict[str, sa.Executable] = {
-            "SELECT": sa.select(table).where(nothing).with_for_update(skip_locked=True),
-            "INSERT": sa.insert(table).from_select(list(table.c), sa.select(table).where(nothing)),
-            "UPDATE": sa.update(table).where(nothing).values({table.c[0]: table.c[0]}),
-            "DELETE": sa.delete(table).where(nothing),
-        }
-        for verb, statement in statements.items():
-            if (error := _refusal(runtime.control, statement)) is not None:
-                refused.append(f"{verb} on {table.name} ({error})")
-    if refused:
-        remedy = "grant it to this role; see deploy/RUNBOOK.md, Database roles"
-        yield bad("rights", f"refused: {', '.join(refused)}", remedy)
-    else:
+    missing = {
+        table.name: verbs
+        for table in (_version_table(), *_ours())
+        if (verbs := _refused_verbs(runtime.control, table))
+    }
+    if not missing:
         yield ok("rights", "reads and writes requests, attempts and sweeps")
+        return
+    refused = ", ".join(f"{' '.join(verbs)} on {name}" for name, verbs in missing.items())
+    grants = " ".join(
+        f"GRANT {', '.join(verbs)} ON {name} TO {_role(runtime.control)};"
+        for name, verbs in missing.items()
+    )
+    yield bad("rights", f"refused: {refused}", f"{grants} (or the script of deploy/database again)")
 
 
-def _refusal(engine: Engine, statement: sa.Executable) -> str | None:
-    """The class of the error that a statement ends in, rolled back; None: it works."""
+def _ours() -> Iterator[sa.Table]:
+    for model in _OWN:
+        assert isinstance(model.__table__, sa.Table)
+        yield model.__table__
+
+
+def _version_table() -> sa.Table:
+    return sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String))
+
+
+def _refused_verbs(engine: Engine, table: sa.Table) -> list[str]:
+    wanted = _verbs(table)
+    if table.name == VERSION_TABLE:
+        wanted = {"SELECT": wanted["SELECT"]}
+    return [verb for verb, statement in wanted.items() if _is_refused(engine, statement)]
+
+
+def _verbs(table: sa.Table) -> dict[str, sa.Executable]:
+    """One statement a right, which needs no other right and touches no row."""
+    nothing = sa.false()
+    nulls = sa.select(*(sa.null().label(column.name) for column in table.c)).where(nothing)
+    return {
+        "SELECT": sa.select(table).where(nothing),
+        "INSERT": sa.insert(table).from_select(list(table.c), nulls, include_defaults=False),
+        "UPDATE": sa.update(table).where(nothing).values({table.c[0]: None}),
+        "DELETE": sa.delete(table).where(nothing),
+    }
+
+
+def _is_refused(engine: Engine, statement: sa.Executable) -> bool:
+    error = _error_of(engine, statement)
+    return error is not None and is_refused(error)
+
+
+def _error_of(engine: Engine, statement: sa.Executable) -> DBAPIError | None:
+    """The error that a statement ends in, rolled back; None: it works."""
     try:
         with named_errors(engine.url), engine.connect() as opened, opened.begin() as transaction:
             opened.execute(statement)
             transaction.rollback()
     except DBAPIError as error:
-        return class_of(error)
+        return error
     return None
+
+
+def _role(engine: Engine) -> str:
+    return engine.url.username or "this role"
 
 
 def time(runtime: Runtime) -> Iterator[Check]:
@@ -151,7 +190,7 @@ def _odd_zone(opened: Connection) -> str | None:
 
 
 def sqlite_file(runtime: Runtime) -> Iterator[Check]:
-    """Whether a SQLite file is private and in WAL mode; nothing for other databases."""
+    """Whether a SQLite file that can be opened is private and in WAL mode; of others nothing."""
     url = make_url(runtime.settings.database_url)
     if url.get_backend_name() != "sqlite":
         return
@@ -176,18 +215,20 @@ def sqlite_file(runtime: Runtime) -> Iterator[Check]:
 def source(collection: Collection) -> Iterator[Check]:
     """Whether the people's data can be read: every table of every section."""
     runtime = collection.runtime
-    refused = []
+    where = _where(runtime.source)
+    trouble, refused = [], []
     for section in collection.sections:
         if isinstance(section, TableSection) and section.database == "source":
             statement = sa.select(*section.read_columns()).where(sa.false())
-            if (error := _refusal(runtime.source, statement)) is not None:
-                refused.append(f"{section.name}, table {section.table.name} ({error})")
-    where = _where(runtime.source)
-    if refused:
+            if (error := _error_of(runtime.source, statement)) is not None:
+                trouble.append(f"{section.name}, table {section.table.name} ({class_of(error)})")
+                refused += [section.table.fullname] if is_refused(error) else []
+    if trouble:
+        grants = [f"GRANT SELECT ON {name} TO {_role(runtime.source)};" for name in refused]
+        other = "mend the declaration whose table or column is not there; see: dsar coverage"
+        remedies = [*grants, *([other] if len(refused) < len(trouble) else [])]
         yield bad(
-            "sections",
-            f"cannot be read at {where}: {'; '.join(refused)}",
-            "grant SELECT to this role, or mend the section's declaration",
+            "sections", f"cannot be read at {where}: {'; '.join(trouble)}", " ".join(remedies)
         )
         return
     count = len(collection.sections)
@@ -218,4 +259,4 @@ def _writable(collection: Collection) -> str | None:
     column = table.c[0]
     # The snapshot engine's transactions may write; no row is touched, and it is rolled back.
     statement = sa.update(table).where(sa.false()).values({column: column})
-    return table.name if _refusal(engine, statement) is None else None
+    return table.name if _error_of(engine, statement) is None else None

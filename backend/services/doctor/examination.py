@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from backend.extensions import Runtime
+from backend.package_files import require_whole
 from backend.services.collection import Collection
 from backend.services.disclosure import missing_settings
 from backend.services.doctor import database, requests, store
@@ -20,12 +21,30 @@ def examine(runtime: Runtime, collection: Collection) -> Iterator[Check]:
     What needs a database that does not answer, or a schema that is not there, is left out.
     """
     yield from settings(runtime)
+    yield from made("program", program)
     found = list(made("database", partial(database.connection, runtime)))
     yield from found
-    yield from made("SQLite file", partial(database.sqlite_file, runtime))
-    if not _any_bad(found):
-        found = list(made("schema", partial(database.schema, runtime)))
+    answers = not _any_bad(found)
+    if answers:
+        yield from made("SQLite file", partial(database.sqlite_file, runtime))
+        yield from made("requests", partial(_requests, runtime))
+    # Where both are one database, what was said of it need not be said again.
+    if answers or not runtime.settings.source_is_control:
+        found = list(made("sections", partial(database.source, collection)))
         yield from found
+        if not _any_bad(found):
+            yield from made("coverage", partial(database.coverage, runtime))
+    yield from made("export root", partial(store.root, runtime))
+    yield from made("scheduler", partial(requests.heartbeat, runtime))
+
+
+def _requests(runtime: Runtime) -> Iterator[Check]:
+    """What the requests' tables tell, where they may be read and are this release's."""
+    if not database.may_read(runtime):
+        yield from database.rights(runtime)
+        return
+    found = list(made("schema", partial(database.schema, runtime)))
+    yield from found
     if not _any_bad(found):
         for name, look in (
             ("rights", database.rights),
@@ -34,16 +53,16 @@ def examine(runtime: Runtime, collection: Collection) -> Iterator[Check]:
             ("sweeps", requests.sweeping),
         ):
             yield from made(name, partial(look, runtime))
-    found = list(made("sections", partial(database.source, collection)))
-    yield from found
-    if not _any_bad(found):
-        yield from made("coverage", partial(database.coverage, runtime))
-    yield from made("export root", partial(store.root, runtime))
-    yield from made("scheduler", partial(requests.heartbeat, runtime))
 
 
 def _any_bad(checks: list[Check]) -> bool:
     return any(check.state == BAD for check in checks)
+
+
+def program() -> Iterator[Check]:
+    """Whether the program itself is whole. Raises ``PackageIncomplete``, which says what to do."""
+    require_whole()
+    yield ok("program", "all of its files are there")
 
 
 def settings(runtime: Runtime) -> Iterator[Check]:

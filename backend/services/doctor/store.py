@@ -26,7 +26,11 @@ def root(runtime: Runtime) -> Iterator[Check]:
         store.prepare()
         yield ok("export root", f"{store.location} can be reached")
         return
-    if not path.exists():
+    try:
+        there = path.exists()
+    except PermissionError:
+        there = True  # which it is not this user's to know; the next line says what to do
+    if not there:
         yield from _not_there(path)
         return
     store.prepare()
