@@ -64,8 +64,7 @@ class Loading:
 
     def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
         """The rows of a result in text format. Raises what the server's error says."""
-        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.SINGLE_TUPLE):
-            raise error_from_result(result)
+        require_success(result)
         count = result.ntuples
         self._fast.set_pgresult(result)
         try:
@@ -73,6 +72,12 @@ class Loading:
         except (DataError, OverflowError):
             self._tolerant.set_pgresult(result)
             return self._tolerant.load_rows(0, count, tuple)
+
+
+def require_success(result: PGresult) -> None:
+    """Raise what the server's error says, if the result is one."""
+    if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.SINGLE_TUPLE, ExecStatus.COMMAND_OK):
+        raise error_from_result(result)
 
 
 @dataclass

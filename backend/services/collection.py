@@ -91,7 +91,8 @@ def open_collection(
         _prove_subject(collection, snapshot, subject)
 
         def streams() -> Iterator[SectionStream | FileStream]:
-            for section in collection.sections:
+            _ask_ahead(snapshot, collection.sections, subject, checkpoint)
+            for place, section in enumerate(collection.sections):
                 checkpoint()
                 if not isinstance(section, TableSection):
                     read_at = runtime.clock.now()
@@ -106,8 +107,18 @@ def open_collection(
                 yield _stream(section, facts, snapshot, subject, checkpoint, request_row)
                 if isinstance(section, TableSection) and section.files:
                     yield from _named_files(section, snapshot, subject, checkpoint)
+                    _ask_ahead(snapshot, collection.sections[place + 1 :], subject, checkpoint)
 
         yield snapshot, streams()
+
+
+def _ask_ahead(
+    snapshot: Snapshot, sections: Sequence[Section], subject: Subject, checkpoint: Checkpoint
+) -> None:
+    """Ask for the next sections' first rows: of those up to one with files, read after its rows."""
+    tables = [s for s in sections if isinstance(s, TableSection) and s.database == "source"]
+    with_files = (place for place, section in enumerate(tables, start=1) if section.files)
+    snapshot.ask_ahead(tables[: next(with_files, None)], subject, checkpoint)
 
 
 def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
@@ -227,7 +238,7 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
 
 def _prove_subject(collection: Collection, snapshot: Snapshot, subject: Subject) -> None:
     """Raise unless the person is there; tell a lagging replica from a person who is gone."""
-    if _exists(snapshot.connection, collection.account, subject):
+    if snapshot.has_any(collection.account, subject):
         return
     runtime = collection.runtime
     if runtime.settings.source_may_lag and _may_be_in_primary(collection, subject):

@@ -11,7 +11,7 @@ How many rows come at a time follows their size: small rows by the hundred, rows
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ _GROWTH: Final = 4
 _SETTLED_ROWS: Final = 16
 # Of rows of unknown size PostgreSQL is asked for so many at once and read row by row: no more is in
 # memory than was read, and a person's few rows cost one round trip.
-_UNSETTLED_ROWS: Final = 64
+UNSETTLED_ROWS: Final = 64
 # Between two checkpoints while the database is at work.
 _WAIT_MS: Final = 500
 
@@ -64,15 +64,16 @@ def chunks(
     types: Sequence[sa.types.TypeEngine[Any]],
     size: ChunkSize,
     checkpoint: Checkpoint,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Iterator[list[Row]]:
     """The query's rows in order, never an empty list of them.
 
-    ``types`` are the columns' types, whose conversions are applied. ``checkpoint`` is called before
-    every chunk, and while the database is waited for where the driver allows it; what it raises
-    ends the reading. Raises ``DBAPIError`` as SQLAlchemy does. On an exception, or abandoned, the
-    connection is of no further use.
+    ``types`` are the columns' types, whose conversions are applied; ``parameters`` the query's.
+    ``checkpoint`` is called before every chunk, and while the database is waited for where the
+    driver allows it; what it raises ends the reading. Raises ``DBAPIError`` as SQLAlchemy does. On
+    an exception, or abandoned, the connection is of no further use.
     """
-    result = connection.execute(query.execution_options(stream_results=True))
+    result = connection.execute(query, parameters, execution_options={"stream_results": True})
     # Making its result, SQLAlchemy reads one row ahead; all the others are ours.
     checkpoint()
     first = result.fetchone()
@@ -82,11 +83,14 @@ def chunks(
     on_postgresql = connection.dialect.name == "postgresql"
     try:
         yield [tuple(first)]
-        with _named_as_sqlalchemys(connection):
+        with named_as_sqlalchemys(connection):
             codes = [column[1] for column in cursor.description]
-            convert = _conversion(connection.dialect, types, codes)
-            read = _read_ahead if on_postgresql else _read
-            for rows in read(cursor, size, checkpoint):
+            convert = conversion(connection.dialect, types, codes)
+            if on_postgresql:
+                found = read_cursor(cursor.connection, cursor.name, size, checkpoint)
+            else:
+                found = _read(cursor, size, checkpoint)
+            for rows in found:
                 yield convert(rows)
         result.close()
     finally:
@@ -96,7 +100,7 @@ def chunks(
             cursor.close()
 
 
-def _conversion(
+def conversion(
     dialect: sa.engine.Dialect, types: Sequence[sa.types.TypeEngine[Any]], codes: Sequence[Any]
 ) -> Callable[[list[Row]], list[Row]]:
     """What makes of the driver's values the types' own, a column at a time."""
@@ -118,7 +122,7 @@ def _conversion(
 
 
 @contextmanager
-def _named_as_sqlalchemys(connection: Connection) -> Iterator[None]:
+def named_as_sqlalchemys(connection: Connection) -> Iterator[None]:
     """Turn the driver's own errors into SQLAlchemy's, as its result would have."""
     dialect = connection.dialect
     base = dialect.loaded_dbapi.Error
@@ -150,16 +154,15 @@ def _read(cursor: Any, size: ChunkSize, checkpoint: Checkpoint) -> Iterator[list
 # -- PostgreSQL -----------------------------------------------------------------------------------
 
 
-def _read_ahead(cursor: Any, size: ChunkSize, checkpoint: Checkpoint) -> Iterator[list[Row]]:
-    """FETCH by FETCH from a psycopg server-side cursor, the next one on its way meanwhile.
+def read_cursor(
+    raw: Any, name: str, size: ChunkSize, checkpoint: Checkpoint
+) -> Iterator[list[Row]]:
+    """FETCH by FETCH from a named cursor of a psycopg connection, the next on its way meanwhile.
 
     The server prepares it while these rows are rendered and packed: what had been one after the
     other takes the time of the longer of the two.
     """
-    yield from _fetched(_Fetch(cursor, checkpoint), size, checkpoint)
-
-
-def _fetched(fetch: _Fetch, size: ChunkSize, checkpoint: Checkpoint) -> Iterator[list[Row]]:
+    fetch = _Fetch(raw, name, checkpoint)
     asked = fetch.ask(size)
     while True:
         checkpoint()
@@ -180,58 +183,92 @@ def _fetched(fetch: _Fetch, size: ChunkSize, checkpoint: Checkpoint) -> Iterator
             asked = fetch.ask(size)
 
 
-class _Fetch:
-    """FETCH on a named cursor, its asking and its answer apart."""
+class Results:
+    """The results of what was sent on a psycopg connection, as they come.
 
-    def __init__(self, cursor: Any, checkpoint: Checkpoint) -> None:
+    ``checkpoint`` is called while they are waited for.
+    """
+
+    def __init__(self, raw: Any, checkpoint: Checkpoint) -> None:
         from backend.pg_times import Loading
 
-        self._loading = Loading(cursor.connection)
-        self._pgconn = cursor.connection.pgconn
-        self._name = cursor.name
+        self._loading = Loading(raw)
+        self._pgconn = raw.pgconn
         self._checkpoint = checkpoint
-        self._singly = False
-        self._readable = select.poll()
-        self._readable.register(self._pgconn.socket, select.POLLIN)
+        self._socket = select.poll()
+        self._socket.register(self._pgconn.socket, select.POLLIN)
+        self.ended = 0  # how many statements' results were read to their end
+        self.types: Sequence[int] = ()  # the last rows' columns'
 
-    def ask(self, size: ChunkSize) -> int:
-        """Send for the next rows, and return for how many."""
-        self._singly = not size.is_settled
-        rows = _UNSETTLED_ROWS if self._singly else size.rows
-        self._pgconn.send_query(f'FETCH FORWARD {rows} FROM "{self._name}"'.encode())
-        if self._singly:
-            self._pgconn.set_single_row_mode()
-        return rows
+    def flush(self) -> None:
+        """Send all that was asked, reading meanwhile what comes, or both sides would wait."""
+        socket = self._pgconn.socket
+        while self._pgconn.flush():
+            self._socket.modify(socket, select.POLLIN | select.POLLOUT)
+            if not self._socket.poll(_WAIT_MS):
+                self._checkpoint()
+            self._pgconn.consume_input()
+        self._socket.modify(socket, select.POLLIN)
 
-    def answer(self) -> Iterator[tuple[list[Row], bool]]:
-        """Wait for the rows that were asked for; with them, whether more of them may come.
+    def next(self) -> Any:
+        """The next result; None at the end of a statement's."""
+        while self._pgconn.is_busy():
+            if self._socket.poll(_WAIT_MS):
+                self._pgconn.consume_input()
+            else:
+                self._checkpoint()
+        result = self._pgconn.get_result()
+        self.ended += result is None
+        return result
 
+    def rows(self, *, singly: bool) -> Iterator[tuple[list[Row], bool]]:
+        """A statement's rows; with them, whether more of them may come.
+
+        ``singly`` says that each row is a result of its own: of these no more is held than a chunk.
         Raises psycopg's errors.
         """
         held: list[Row] = []
         weight = 0
-        while (result := self._next_result()) is not None:
+        self.types = ()
+        while (result := self.next()) is not None:
             try:
                 held += self._loading.rows(result)
             except Exception:
                 # Read to the answer's end, or the connection could not even be rolled back.
-                while self._next_result() is not None:
+                while self.next() is not None:
                     pass
                 raise
-            if self._singly and held:
+            if singly and held:
+                if not self.types:
+                    self.types = [result.ftype(i) for i in range(result.nfields)]
                 weight += sum(map(_weight, held[-1]))
                 if weight >= CHUNK_BYTES:
                     yield held, True
                     held, weight = [], 0
         yield held, False
 
-    def _next_result(self) -> Any:
-        while self._pgconn.is_busy():
-            if self._readable.poll(_WAIT_MS):
-                self._pgconn.consume_input()
-            else:
-                self._checkpoint()
-        return self._pgconn.get_result()
+
+class _Fetch:
+    """FETCH on a named cursor, its asking and its answer apart."""
+
+    def __init__(self, raw: Any, name: str, checkpoint: Checkpoint) -> None:
+        self._results = Results(raw, checkpoint)
+        self._pgconn = raw.pgconn
+        self._name = name
+        self._singly = False
+
+    def ask(self, size: ChunkSize) -> int:
+        """Send for the next rows, and return for how many."""
+        self._singly = not size.is_settled
+        rows = UNSETTLED_ROWS if self._singly else size.rows
+        self._pgconn.send_query(f'FETCH FORWARD {rows} FROM "{self._name}"'.encode())
+        if self._singly:
+            self._pgconn.set_single_row_mode()
+        return rows
+
+    def answer(self) -> Iterator[tuple[list[Row], bool]]:
+        """Wait for the rows that were asked for; with them, whether more of them may come."""
+        return self._results.rows(singly=self._singly)
 
 
 def _weight(value: Any) -> int:

@@ -8,8 +8,8 @@ server-side cursors in chunks; memory does not grow with the person's data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -19,7 +19,15 @@ from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
 from backend.engines import SNAPSHOT_IDLE_SECONDS, named_errors
-from backend.services.fetching import Checkpoint, ChunkSize, Row, chunks
+from backend.services.fetching import (
+    Checkpoint,
+    ChunkSize,
+    Row,
+    chunks,
+    named_as_sqlalchemys,
+)
+from backend.services.first_rows import Asked, FirstRows
+from backend.services.keyed_statements import Keyed, keyed
 from backend.services.pacing import Pace
 from backend.services.sections import Subject, TableSection
 
@@ -27,7 +35,7 @@ from backend.services.sections import Subject, TableSection
 _PATH_BYTES: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Snapshot:
     """An open snapshot. ``taken_at`` is its instant, by the database's clock.
 
@@ -37,6 +45,8 @@ class Snapshot:
     connection: Connection
     taken_at: datetime
     pace: Pace | None = None
+    _ahead: FirstRows | None = field(default=None, init=False)
+    _asked: int = field(default=0, init=False)
 
     def chunk_size(self) -> ChunkSize:
         """Where to note how large a section's rows are; see ``chunks``."""
@@ -47,6 +57,35 @@ class Snapshot:
         """Whether a column may hold a value of any type, whatever it was declared as."""
         return self.connection.dialect.name == "sqlite"
 
+    def ask_ahead(
+        self, sections: Sequence[TableSection], subject: Subject, checkpoint: Checkpoint
+    ) -> None:
+        """Ask for the first rows of these sections at once, where the database can be asked so.
+
+        They are then to be read in this order, by ``chunks``; whatever else is asked of the
+        snapshot in between ends that, and what was not read is asked for again.
+        """
+        self.settle()
+        if self.connection.dialect.name != "postgresql" or self.pace is not None:
+            return
+        asked = []
+        for section in sections:
+            found = self._rows_of(section)
+            text = found.numbered(self.connection.dialect, subject.user_id)
+            if text is None:
+                break
+            asked.append(Asked(section, *text, found.types))
+        if asked:
+            self._asked += 1
+            name = f"dsar_{self._asked}"
+            self._ahead = FirstRows(self.connection, asked, checkpoint, name)
+
+    def settle(self) -> None:
+        """Forget what was asked ahead and not read."""
+        if self._ahead is not None:
+            self._ahead.settle()
+            self._ahead = None
+
     def chunks(
         self, section: TableSection, subject: Subject, size: ChunkSize, checkpoint: Checkpoint
     ) -> Iterator[list[Row]]:
@@ -55,38 +94,61 @@ class Snapshot:
         A row holds the section's read columns, then its extra ones. ``size`` wants to be told of
         what has come. ``checkpoint`` is called before every chunk and may raise to stop.
         """
-        dialect = self.connection.dialect.name
-        columns = [_read(column, dialect) for column in section.read_columns()]
-        columns += section.extra_columns()
-        return self._select(columns, section, subject, size, checkpoint)
+        if self._ahead is not None:
+            checkpoint()
+            found = self._ahead.take(section, size)
+            if found is not None:
+                return found
+        return self._select(self._rows_of(section), subject, size, checkpoint)
+
+    def _rows_of(self, section: TableSection) -> Keyed:
+        return self._keyed(section, "rows", [*section.read_columns(), *section.extra_columns()])
 
     def file_paths(
         self, section: TableSection, subject: Subject, checkpoint: Checkpoint
     ) -> Iterator[Row]:
         """Of each row that ``chunks`` gives, the columns of ``section.files`` alone."""
-        dialect = self.connection.dialect.name
-        columns = [_read(section.table.c[name], dialect) for name in section.files]
+        columns = [section.table.c[name] for name in section.files]
         size = self.chunk_size()
-        for rows in self._select(columns, section, subject, size, checkpoint):
+        found = self._keyed(section, "files", columns)
+        for rows in self._select(found, subject, size, checkpoint):
             size.told(len(rows), _PATH_BYTES * len(rows))
             yield from rows
 
+    def _keyed(self, section: TableSection, use: str, columns: Sequence[sa.Column[Any]]) -> Keyed:
+        dialect = self.connection.dialect.name
+        read = set(section.read_columns())
+
+        def build(key: Any) -> sa.Select[Any]:
+            shown = [_read(each, dialect) if each in read else each for each in columns]
+            return sa.select(*shown).where(section.owned_by(key)).order_by(*section.ordering())
+
+        return keyed(self.connection.engine, section, use, build)
+
     def _select(
-        self,
-        columns: Sequence[sa.ColumnElement[Any]],
-        section: TableSection,
-        subject: Subject,
-        size: ChunkSize,
-        checkpoint: Checkpoint,
+        self, statement: Keyed, subject: Subject, size: ChunkSize, checkpoint: Checkpoint
     ) -> Iterator[list[Row]]:
-        owned = section.owned_by(subject.user_id)
-        query = sa.select(*columns).where(owned).order_by(*section.ordering())
-        types = [column.type for column in columns]
-        found = chunks(self.connection, query, types, size, checkpoint)
+        self.settle()
+        query, parameters = statement.about(subject.user_id)
+        found = chunks(self.connection, query, statement.types, size, checkpoint, parameters)
         return found if self.pace is None else self.pace.spread(found, checkpoint)
+
+    def has_any(self, section: TableSection, subject: Subject) -> bool:
+        """Whether the section has a row of that person."""
+        self.settle()
+
+        def build(key: Any) -> sa.Select[Any]:
+            owned = section.owned_by(key)
+            return sa.select(sa.literal(1)).select_from(section.table).where(owned).limit(1)
+
+        query, parameters = keyed(self.connection.engine, section, "any", build).about(
+            subject.user_id
+        )
+        return self.connection.execute(query, parameters).first() is not None
 
     def count(self, section: TableSection, subject: Subject) -> int:
         """How many rows the section has of that person."""
+        self.settle()
         owned = section.owned_by(subject.user_id)
         query = sa.select(sa.func.count()).select_from(section.table).where(owned)
         return int(self.connection.execute(query).scalar_one())
@@ -182,7 +244,9 @@ def open_snapshot(
             with connection.begin() as transaction, _abandoned_on_error(connection):
                 taken_at = _prepare(connection, clock, statement_seconds)
                 pace = None if rows_per_second is None else Pace(rows_per_second, clock)
-                yield Snapshot(connection, taken_at, pace)
+                snapshot = Snapshot(connection, taken_at, pace)
+                yield snapshot
+                snapshot.settle()
                 transaction.rollback()
         finally:
             connection.close()
@@ -216,18 +280,31 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").close()
         return clock.now()
     if name == "postgresql":
-        connection.exec_driver_sql(
+        return _begin_on_postgresql(connection, statement_seconds)
+    connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:.0f}")
+    connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    return _aware(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one())
+
+
+def _begin_on_postgresql(connection: Connection, statement_seconds: float) -> datetime:
+    """All of it in one trip, of which SQLAlchemy would see the first result alone."""
+    with (
+        named_as_sqlalchemys(connection),
+        closing(connection.connection.cursor()) as cursor,
+    ):
+        cursor.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
             f"SET LOCAL statement_timeout = {int(statement_seconds * 1000)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = '{SNAPSHOT_IDLE_SECONDS}s'; "
             "SET LOCAL TimeZone = 'UTC'; "
             # The driver reads these texts; a server may have been set to print others.
-            "SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'"
+            "SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; "
+            "SELECT clock_timestamp()"
         )
-        return _aware(connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one())
-    connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:.0f}")
-    connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-    return _aware(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one())
+        while cursor.nextset():
+            pass
+        taken_at: datetime = cursor.fetchone()[0]  # type: ignore[index]
+        return _aware(taken_at)
 
 
 def _aware(instant: datetime) -> datetime:

@@ -66,21 +66,53 @@ def canonical(column: sa.Column[Any], value: Any) -> Any:
     return int(value) if is_number else value
 
 
+class KeyPlaces:
+    """Stands for a key that is not known yet, in a statement that is built once for everybody.
+
+    ``bound`` puts a parameter where the key belongs; ``values`` fills these in for one person.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, sa.Column[Any]] = {}
+
+    def parameter(self, column: sa.Column[Any]) -> ColumnElement[Any]:
+        """A new parameter, to compare this column with."""
+        name = f"subject_key_{len(self._columns)}"
+        self._columns[name] = column
+        return sa.bindparam(name, type_=_parameter_type(column))
+
+    def values(self, key: Any) -> dict[str, Any]:
+        """The parameters for a key. Raises ``ValueError`` when some column cannot hold it."""
+        return {name: _written(column, key) for name, column in self._columns.items()}
+
+
 def bound(column: sa.Column[Any], key: Any) -> ColumnElement[Any] | None:
-    """The key as a parameter to compare this column with; None when no row can have it."""
+    """The key as a parameter to compare this column with; None when no row can have it.
+
+    Of ``KeyPlaces`` a parameter that is yet to be filled in.
+    """
+    if isinstance(key, KeyPlaces):
+        return key.parameter(column)
     try:
-        value = canonical(column, key)
+        value = _written(column, key)
     except ValueError:
         return None
-    kind = kind_of(column)
-    if kind is KeyKind.OCTETS:
-        value = value.bytes
-    elif isinstance(column.type, sa.Uuid) and not column.type.as_uuid:
-        value = str(value)
-    if kind is KeyKind.ANY:
-        # The database itself shall say what the text means, not a cast to some other type.
-        return sa.bindparam(None, str(value) if isinstance(value, UUID) else value, _AsGiven())
-    return sa.bindparam(None, value, column.type)
+    return sa.bindparam(None, value, _parameter_type(column))
+
+
+def _written(column: sa.Column[Any], key: Any) -> Any:
+    """The key as this column holds it. Raises ``ValueError`` when it cannot."""
+    value = canonical(column, key)
+    if kind_of(column) is KeyKind.OCTETS:
+        return value.bytes
+    if isinstance(value, UUID) and not (isinstance(column.type, sa.Uuid) and column.type.as_uuid):
+        return str(value)
+    return value
+
+
+def _parameter_type(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    # Of any other type the database itself shall say what the text means, not a cast.
+    return _AsGiven() if kind_of(column) is KeyKind.ANY else column.type
 
 
 def same_key(left: Any, right: Any) -> bool:

@@ -1,0 +1,90 @@
+"""Statements about one person, built once a process and told the key at each execution.
+
+What it costs SQLAlchemy to build a statement is several times what it costs to run it, and for a
+person of fifty rows a database has little else to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect, Engine
+
+from backend.services.per_section import PerSection
+from backend.services.sections import TableSection
+from backend.services.subject_keys import KeyPlaces
+
+# Takes a key, or the places where it belongs, and returns the statement.
+Build = Callable[[Any], sa.Select[Any]]
+
+
+@dataclass(slots=True)
+class Keyed:
+    """A statement about anybody, and what tells it about whom. ``types``: of its columns."""
+
+    query: sa.Select[Any]
+    types: Sequence[sa.types.TypeEngine[Any]]
+    _places: KeyPlaces
+    _build: Build
+    _numbered: Numbered | None = field(default=None, init=False)
+
+    def about(self, key: Any) -> tuple[sa.Select[Any], dict[str, Any]]:
+        """The statement about one person, and its parameters."""
+        try:
+            return self.query, self._places.values(key)
+        except ValueError:
+            # Some column cannot hold such a key: a statement of its own leaves that path out.
+            return self._build(key), {}
+
+    def numbered(self, dialect: Dialect, key: Any) -> tuple[str, list[Any]] | None:
+        """As ``about``, as text with ``$1`` and so on, and the parameters' values in order.
+
+        For PostgreSQL's own protocol. None where the key wants a statement of its own.
+        """
+        try:
+            values = self._places.values(key)
+        except ValueError:
+            return None
+        if self._numbered is None:
+            self._numbered = Numbered(self.query, dialect)
+        return self._numbered.text, self._numbered.values(values)
+
+
+class Numbered:
+    """A statement compiled for PostgreSQL's own protocol."""
+
+    def __init__(self, query: sa.Select[Any], dialect: Dialect) -> None:
+        kind: Any = type(dialect)
+        compiled: Any = query.compile(dialect=kind(paramstyle="numeric_dollar"))
+        self.text: str = compiled.string
+        self._constants: dict[str, Any] = compiled.params
+        self._order: list[tuple[str, Callable[[Any], Any] | None]] = [
+            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for name in compiled.positiontup or ()
+        ]
+
+    def values(self, values: dict[str, Any]) -> list[Any]:
+        """All parameters' values in order; those that are not named are the statement's own."""
+        known = self._constants | values
+        return [
+            known[name] if process is None else process(known[name])
+            for name, process in self._order
+        ]
+
+
+_statements: WeakKeyDictionary[Engine, PerSection[Keyed]] = WeakKeyDictionary()
+
+
+def keyed(engine: Engine, section: TableSection, use: str, build: Build) -> Keyed:
+    """The statement of a section for one ``use``; built now, if it is the engine's first time."""
+
+    def make() -> Keyed:
+        places = KeyPlaces()
+        query = build(places)
+        return Keyed(query, [column.type for column in query.selected_columns], places, build)
+
+    return _statements.setdefault(engine, PerSection()).get(section, use, make)
