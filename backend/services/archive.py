@@ -5,7 +5,7 @@ A member is packed as its rows come; nothing but a buffer is held (see ``zip_wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -16,10 +16,6 @@ from backend.services.rendering import Rows, dump_object
 from backend.services.zip_writer import Member, Target, ZipWriter
 
 SCHEMA_VERSION: Final = "2025-11-DSAR-01"
-NOTES: Final = (
-    "This export is provided under GDPR / UK GDPR data access rights.",
-    "Some fields may be redacted or omitted where the law requires.",
-)
 
 _META: Final = "meta.json"
 
@@ -40,11 +36,13 @@ class FileStream:
 
     The path is relative, with ``/`` between its parts and none of them ``.`` or ``..``; no two
     members' paths may differ in capitals alone. Names that somebody else chose (an upload's) must
-    be made such a path before.
+    be made such a path before. Of a list of files ``absent`` says which could not be packed: their
+    names and why.
     """
 
     path: str
     chunks: Iterable[bytes]
+    absent: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(slots=True)
@@ -52,12 +50,14 @@ class Packed:
     """What was packed.
 
     ``sections``: rows, bytes, SHA-256 and facts of each. ``files``: bytes and SHA-256 of each,
-    those of ``closing`` aside. ``rows``: of all sections. ``size``, ``sha256``: the whole archive.
+    those of ``closing`` aside. ``absent``: how many files each list says are not in. ``rows``: of
+    all sections. ``size``, ``sha256``: the whole archive.
     """
 
     rows: int = 0
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    absent: dict[str, int] = field(default_factory=dict)
     size: int = 0
     sha256: str = ""
 
@@ -87,8 +87,9 @@ def write_archive(
 
     ``target`` is only written to, from front to back. ``meta`` is completed in place, before
     ``meta.json`` is written: ``sections`` (their names), ``section_details`` (rows, bytes,
-    SHA-256 and facts of each) and ``files`` (bytes and SHA-256 of each, by path). ``closing`` gets
-    it complete; what it makes of it is not in it.
+    SHA-256 and facts of each), ``files`` (bytes and SHA-256 of each, by path) and
+    ``files_not_included`` (how many, by the path of the list that names them). ``closing`` gets it
+    complete; what it makes of it is not in it.
 
     ``checkpoint`` is called once a buffer and may raise; ``progress`` is told a section's name and
     rows so far, as they come and at its end. Raises ``TransientError`` when a section that must be
@@ -101,9 +102,12 @@ def write_archive(
             packing.section(stream, progress)
         else:
             packed.files[stream.path] = packing.file(stream)
+            if stream.absent:
+                packed.absent[stream.path] = len(stream.absent)
     meta["sections"] = list(packed.sections)
     meta["section_details"] = packed.sections
     meta["files"] = packed.files
+    meta["files_not_included"] = packed.absent
     packing.file(FileStream(_META, (dump_object(meta), b"\n")))
     for stream in closing(meta):
         packing.file(stream)

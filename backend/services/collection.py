@@ -156,7 +156,7 @@ def _named_files(
     paths = snapshot.file_paths(section, subject, checkpoint)
     yield from named_files(listing, paths, section.files)
     content = dump_value(listing.rows)
-    yield FileStream(f"{section.name}_files.json", (content, b"\n"))
+    yield FileStream(f"{section.name}_files.json", (content, b"\n"), listing.absent)
 
 
 def _stream(

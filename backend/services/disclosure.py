@@ -38,6 +38,12 @@ def controller_facts(settings: Settings) -> dict[str, str | None]:
     }
 
 
+def notes(language: str) -> list[str]:
+    """What ``meta.json`` says of the whole export, in a language of the page's."""
+    words = catalogue(language)
+    return [words["notes.provided"], words["notes.redacted"]]
+
+
 def rights(language: str) -> list[dict[str, Any]]:
     """The data subject's rights with their articles, in a language of the page's."""
     words = catalogue(language)

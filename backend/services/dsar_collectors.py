@@ -243,7 +243,8 @@ def collect_all_user_data(user_id: Any, reference_id: str | None) -> dict[str, A
 
     Returns a dict with the keys ``account``, ``workflows``, ``workflow_runs``, ``api_tokens``,
     ``audit_logs`` and ``dsar_request``: the first and the last are objects, the others lists of
-    objects. All of it is read in one snapshot; nothing is written, and it may be repeated. For a
+    objects. The people's data is read in one snapshot, the request's own row just before it, and
+    what a function yields when its turn comes; nothing is written, and it may be repeated. For a
     person with much data use ``persist_dsar_export``, whose memory stays flat.
 
     Needs an application context. Raises ``SubjectNotFound`` when there is no such user,

@@ -40,11 +40,11 @@ from backend.models import DSARAttempt
 from backend.package_files import require_whole
 from backend.references import is_usable_reference
 from backend.services import session_guard
-from backend.services.archive import NOTES, SCHEMA_VERSION, Packed, root_folder, write_archive
+from backend.services.archive import SCHEMA_VERSION, Packed, root_folder, write_archive
 from backend.services.claims import Claims, Disposal, Following
 from backend.services.collection import Collection, open_collection
 from backend.services.control import Controller
-from backend.services.disclosure import controller_facts, rights
+from backend.services.disclosure import controller_facts, notes, rights
 from backend.services.dsar_collectors import collection
 from backend.services.enclosures import Enclosures
 from backend.services.encryption import encrypted
@@ -419,7 +419,7 @@ def _write(
         "reference_id": subject.reference_id,
         "user_id": subject.user_id,
         "sections": [],
-        "notes": list(NOTES),
+        "notes": notes(runtime.settings.page_language),
         "language": runtime.settings.page_language,
         "controller": controller_facts(runtime.settings),
         "rights": rights(runtime.settings.page_language),

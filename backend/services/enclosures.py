@@ -27,6 +27,7 @@ class Enclosures:
         self._page = page
         self._language = language
         self._previews: dict[str, Preview] = {}
+        self._absent: list[tuple[str, str]] = []
 
     def watch(
         self, streams: Iterable[SectionStream | FileStream]
@@ -37,6 +38,8 @@ class Enclosures:
                 preview = self._previews[stream.name] = Preview()
                 yield replace(stream, rows=preview.watching(stream.rows))
             else:
+                if isinstance(stream, FileStream):
+                    self._absent.extend(stream.absent)
                 yield stream
 
     def closing(self, meta: Mapping[str, Any]) -> Iterator[FileStream]:
@@ -50,7 +53,8 @@ class Enclosures:
             # Its template engine is only needed, and read from disk, here.
             from backend.services.page.document import render_page
 
-            page = render_page(self._sections, self._previews, meta, self._persons_language())
+            language = self._persons_language()
+            page = render_page(self._sections, self._previews, meta, language, self._absent)
             yield FileStream(PAGE, (page,))
 
     def _persons_language(self) -> str:

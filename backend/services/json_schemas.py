@@ -202,12 +202,16 @@ def meta_schema(version: str) -> dict[str, Any]:
             "additionalProperties": _record(details, optional=optional),
         },
         "files": {"type": "object", "additionalProperties": _record(size)},
+        "files_not_included": {
+            "type": "object",
+            "additionalProperties": {"type": "integer", "minimum": 1},
+        },
     }
     return {
         "$schema": DRAFT,
         "$id": f"urn:dsar:{version}:{META}",
         "title": "What the archive holds, and what the law wants told beside it",
-        **_record(properties, optional=("files",)),
+        **_record(properties, optional=("files", "files_not_included")),
     }
 
 

@@ -28,6 +28,11 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+# Why a file is not in the archive; the page has words for each (languages/*.toml, [problem]).
+GONE: Final = "the file is not there (any more)"
+ELSEWHERE: Final = "the path does not lead to a file of this folder"
+
+
 class PathRefused(Exception):
     """A path does not lead to a regular file below its folder."""
 
@@ -39,6 +44,11 @@ class Listing:
     folder: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
+
+    @property
+    def absent(self) -> list[tuple[str, str]]:
+        """The names of the files that could not be packed, and why."""
+        return [(row["name"], row["problem"]) for row in self.rows if "problem" in row]
 
     def place(self, name: str) -> str:
         """A path within the archive for a file of that name: harmless, and of no other's."""
@@ -78,9 +88,9 @@ def named_files(
             try:
                 file = open_below(folder, path)
             except FileNotFoundError:
-                told["problem"] = "the file is not there (any more)"
+                told["problem"] = GONE
             except PathRefused:
-                told["problem"] = "the path does not lead to a file of this folder"
+                told["problem"] = ELSEWHERE
             else:
                 told["file"] = listing.place(_below(folder, path))
                 with closing(file):

@@ -61,6 +61,11 @@ ACTING: Final = _listed(
 )
 # Where somebody's action came from.
 ORIGIN: Final = _listed("ip ips ipaddr ipaddress useragent inet host hostname")
+# Says when something was, or will be.
+TIMES: Final = _listed("""
+    at on date time day datetime timestamp created updated modified deleted expires expiry since
+    until birthday birthdate dob born
+""")
 # Tables of migration tools, of databases' extensions, and of this program.
 BOOKKEEPING: Final = _listed("""
     alembic_version django_migrations schema_migrations ar_internal_metadata flyway_schema_history

@@ -382,6 +382,8 @@ def test_files_that_rows_name_go_into_the_archive(tmp_path: Path) -> None:
             "problem": "the path does not lead to a file of this folder",
         },
     ]
+    assert meta["files_not_included"] == {"messages_files.json": 1}
+    assert b"what is stored as its place leads to no file of ours" in members["index.html"]
     assert b"[subject]" not in b"".join(members.values())
     (tmp_path / "sections.toml").write_text(toml.replace('"uploads"', '"nowhere"'), "utf-8")
     with world.services() as services, pytest.raises(SectionError, match=r"no folder .*nowhere"):

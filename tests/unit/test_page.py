@@ -29,6 +29,7 @@ from backend.services.page.templates import FOLDER
 from backend.services.page.values import MAX_CHARACTERS, Kind, ValueWriter, clean, kind_of
 from backend.services.per_section import PerSection
 from backend.services.rendering import Rows, dump_object, gathered
+from backend.services.section_files import ELSEWHERE, GONE
 from backend.services.sections import (
     EXPORTED,
     Exported,
@@ -422,6 +423,75 @@ def test_page_lists_the_persons_own_files() -> None:
     text = rendered(files={"uploads/a b.pdf": {"bytes": 2_500_000}})
     assert "uploads/a%20b.pdf" in Page(text).attributes("href")
     assert "2.5 MB" in text and "1 file" in text
+
+
+@pytest.mark.parametrize("language", languages())
+def test_page_names_the_files_that_could_not_be_included(language: str) -> None:
+    words = catalogue(language)
+    absent = [("a<b>.pdf", GONE), ("../b", ELSEWHERE), *((f"{n}.pdf", GONE) for n in range(100))]
+    enclosures = Enclosures([VISITS], page=True, language=language)
+    list(enclosures.watch([FileStream("visits_files.json", (b"[]",), absent)]))
+    meta = {
+        "generated_at": INSTANT.isoformat(),
+        "snapshot_at": INSTANT.isoformat(),
+        "reference_id": None,
+        "controller": dict.fromkeys(
+            ("name", "contact", "data_protection_officer", "complaint_authority")
+        ),
+        "section_details": {},
+    }
+    closing = {each.path: b"".join(each.chunks) for each in enclosures.closing(meta)}
+    page = Page(closing["index.html"].decode())
+    items = page.texts("li")
+    assert f"a<b>.pdf: {words[f'problem.{GONE}']}" in items
+    assert f"../b: {words[f'problem.{ELSEWHERE}']}" in items
+    assert words["files.absent"] in page.texts("p")
+    assert words["files.absent_more"].format(n=2) in page.texts("p")
+
+
+def test_page_says_which_sections_were_read_at_another_moment() -> None:
+    sentence = "Read at a moment of its own, shortly before or after: Visits."
+    assert sentence not in rendered()
+    text = " ".join(Page(rendered(snapshot_at="2026-03-04T05:06:08+00:00")).texts("p"))
+    assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [(sa.BigInteger(), "Number"), (sa.Numeric(18), "Number"), (sa.Uuid(), "Identifier"),
+     (sa.Text(), "Identifier")],
+)  # fmt: skip
+def test_page_calls_a_key_by_what_it_holds(kind: Any, label: str) -> None:
+    table = sa.Table("t", sa.MetaData(), sa.Column("id", kind), sa.Column("user_id", kind))
+    section = TableSection(
+        name="t",
+        table=table,
+        owner_paths=(OwnerPath("id"),),
+        columns=dict.fromkeys(("id", "user_id"), EXPORTED),
+        facts=FACTS,
+    )
+    told = Page(rendered(section, [{"id": "1", "user_id": "1"}]))
+    assert told.texts("th")[:2] == [label, f"Your user {label.lower()}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value", "shown"),
+    [
+        ("created_at", sa.Text(), "2026-01-05 08:30:00", "5 Jan 2026, 08:30:00"),
+        ("date_joined", sa.types.NullType(), "2026-01-05", "5 Jan 2026"),
+        ("createdAt", sa.String(30), "2026-01-05T08:30:00Z", "5 Jan 2026, 08:30:00 UTC"),
+        ("created_at", sa.Text(), "last week", "last week"),
+        ("body", sa.Text(), "2026-01-05", "2026-01-05"),
+    ],
+)
+def test_page_shows_times_that_a_column_of_text_holds(
+    name: str, kind: Any, value: str, shown: str
+) -> None:
+    assert (
+        ValueWriter(catalogue("en"))
+        .html(value, kind_of(sa.Column(name, kind)))
+        .endswith(f"{shown}</time>" if shown != value else shown)
+    )
 
 
 # -- what is kept for the page -------------------------------------------------------------------

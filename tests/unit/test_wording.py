@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from backend.services.collection import describe
-from backend.services.disclosure import RIGHTS, controller_facts, missing_settings, rights
+from backend.services.disclosure import RIGHTS, controller_facts, missing_settings, notes, rights
 from backend.services.dsar_collectors import AUDIT_LOGS, SECTIONS, WORKFLOWS
 from backend.services.page.catalogue import catalogue, languages, read_words, spoken
 from backend.services.sections import (
@@ -142,6 +142,16 @@ def test_rights_are_told_with_their_articles(language: str) -> None:
     assert [each["right"] for each in told] == list(RIGHTS)
     for each in told:
         assert re.search(rf"\b{each['article']}\b", each["text"]), each
+
+
+def test_notes_are_two_and_in_the_pages_language() -> None:
+    told = {language: notes(language) for language in languages()}
+    assert told["en"] == [
+        "This export is provided under GDPR / UK GDPR data access rights.",
+        "Some fields may be redacted or omitted where the law requires.",
+    ]
+    assert {len(each) for each in told.values()} == {2}
+    assert "DSGVO" in told["de"][0]
 
 
 # -- the page's languages ------------------------------------------------------------------------

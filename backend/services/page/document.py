@@ -14,12 +14,12 @@ from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from backend.services.disclosure import RIGHTS
 from backend.services.page.catalogue import Catalogue, catalogue
-from backend.services.page.phrases import Phrases
-from backend.services.page.preview import Preview
+from backend.services.page.phrases import Phrases, isolated
+from backend.services.page.preview import PAGE_ROWS, Preview
 from backend.services.page.section_words import section_words
 from backend.services.page.templates import FOLDER, template
 from backend.services.page.values import Kind, ValueWriter, clean
@@ -55,13 +55,19 @@ def render_page(
     previews: Mapping[str, Preview],
     meta: Mapping[str, Any],
     language: str,
+    absent: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """The page as UTF-8. ``meta`` is the archive's completed one; ``language`` has a catalogue."""
+    """The page as UTF-8. ``meta`` is the archive's completed one; ``language`` has a catalogue.
+
+    ``absent`` names the files that are not in the archive, and why.
+    """
     words, phrases = catalogue(language), _phrases(language)
     style, style_hash = _style()
     writer = ValueWriter(words)
     details = meta["section_details"]
-    text = template("index.html.j2").render(
+    text = template(
+        "index.html.j2"
+    ).render(
         t=phrases,
         language=language,
         style=style,
@@ -76,13 +82,32 @@ def render_page(
             for path, facts in meta.get("files", {}).items()
             if "/" in path  # the list of a section's files is none of them
         ],
+        absent=[
+            (clean(name), words.get(f"problem.{problem}", problem))
+            for name, problem in absent[:PAGE_ROWS]
+        ],
+        more_absent=max(0, len(absent) - PAGE_ROWS),
         controller=meta["controller"],
         answers=_answers(language, tuple(meta["controller"].items())),
         reference=clean(str(meta["reference_id"] or "")),
         made_at=_time(writer, meta["generated_at"]),
         read_at=_time(writer, meta["snapshot_at"]),
+        read_apart=_read_apart(sections, meta, words, phrases),
     )
     return text.encode("utf-8", "replace")
+
+
+def _read_apart(
+    sections: Sequence[Section], meta: Mapping[str, Any], words: Catalogue, phrases: Phrases
+) -> Markup:
+    """The sections that were read at another instant than the rest: from another database, say."""
+    titles = [
+        isolated(section_words(each, words, phrases).title)
+        for each in sections
+        if each.name in meta["section_details"]
+        and meta["section_details"][each.name]["snapshot_at"] != meta["snapshot_at"]
+    ]
+    return escape(words["format.list"]).join(titles)
 
 
 def _time(writer: ValueWriter, text: str) -> Markup:

@@ -18,7 +18,9 @@ class Phrases:
     def __init__(self, words: Catalogue) -> None:
         self._numbers = ValueWriter(words)
         self._sentences = {
-            key: escape(words[key]) for key in words if not key.startswith(("format.", "columns."))
+            key: escape(words[key])
+            for key in words
+            if not key.startswith(("format.", "columns.", "keys."))
         }
 
     def __call__(self, key: str, **blanks: object) -> Markup:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
+import sqlalchemy as sa
 from markupsafe import Markup, escape
 
 from backend.services.page.catalogue import Catalogue
 from backend.services.page.phrases import Phrases, isolated
 from backend.services.page.templates import template
-from backend.services.page.values import Kind, clean, kind_of
+from backend.services.page.values import Kind, clean, kind_of, plain_type
 from backend.services.per_section import PerSection
 from backend.services.sections import (
     Exported,
@@ -83,7 +84,19 @@ class SectionWords:
 
     def _name(self, name: str) -> str:
         own = in_language(self._section.wording.labels.get(name, ""), self._words.language)
-        return clean(own or self._words.get(f"columns.{name}", "") or humanised(name))
+        if own:
+            return clean(own)
+        common = self._words.get(f"columns.{name}", "")
+        if common and not self._is_number(name):
+            common = self._words.get(f"keys.{name}", common)
+        return clean(common or humanised(name))
+
+    def _is_number(self, name: str) -> bool:
+        """Whether a column's declared type is a whole number's; a function's values may be."""
+        if not isinstance(self._section, TableSection):
+            return True
+        column = self._section.table.columns.get(name)
+        return column is None or isinstance(plain_type(column), (sa.Integer, sa.Numeric))
 
     def _kind(self, name: str) -> Kind:
         if isinstance(self._section, TableSection):

@@ -16,6 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backend.services.page.catalogue import Catalogue
+from backend.services.telling_names import TIMES, tells
 
 # Of a longer text the page shows the beginning; the file has all of it.
 MAX_CHARACTERS: Final = 1000
@@ -45,15 +46,24 @@ def kind_of(column: sa.Column[Any] | None) -> Kind:
     """How to write a column's values. A number that only names something is not grouped."""
     if column is None:
         return Kind.TEXT
-    kind: Any = column.type
-    while isinstance(kind, sa.types.TypeDecorator):
-        kind = kind.impl_instance
+    kind = plain_type(column)
     if isinstance(kind, (sa.Date, sa.DateTime, sa.Time)):
         return Kind.MOMENT
     if isinstance(kind, sa.Integer):
         names = column.primary_key or column.foreign_keys or column.name.endswith("id")
         return Kind.KEY if names else Kind.NUMBER
+    if isinstance(kind, (sa.String, sa.types.NullType)) and tells(column.name, TIMES):
+        # SQLite has no type for times, and keeps them as text. What is none is written as it is.
+        return Kind.MOMENT
     return Kind.NUMBER if isinstance(kind, sa.Numeric) else Kind.TEXT
+
+
+def plain_type(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    """A column's type, that of a decorated one within."""
+    kind: Any = column.type
+    while isinstance(kind, sa.types.TypeDecorator):
+        kind = kind.impl_instance
+    return kind  # type: ignore[no-any-return]
 
 
 def clean(text: str) -> str:
