@@ -245,7 +245,7 @@ def test_run_sweeps_at_start_drains_on_sigterm_and_tells_its_health(world: World
         done = finish(scheduler)
     assert done.returncode == 0, done.stderr
     events = [line["event"] for line in done.logs]
-    assert events[0] == "scheduler_started" and events[-1] == "scheduler_stopped"
+    assert "scheduler_started" in events and events[-1] == "scheduler_stopped"
     assert "sweep_finished" in events
     assert world.run("scheduler", "healthcheck").returncode == 1
 
