@@ -25,7 +25,7 @@ from backend.cli.progress import Silent, progress
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from backend.extensions import current_runtime
 from backend.logs import configure_logging, get_logger
-from backend.services.dsar_exporter import Services
+from backend.services.assembly import Services
 from backend.services.lease import Watch
 from backend.settings import load_settings, unknown_keys
 from scheduler.metrics import Metrics
@@ -156,6 +156,7 @@ def _sweep_once(
     with app.app_context(), watched as line:
         told = _Told(line)
         runtime = current_runtime()
+        services = Services.of(runtime)
         if settings.workers > 1:
             run_slots = run_in_processes(
                 settings,
@@ -172,7 +173,7 @@ def _sweep_once(
         try:
             run_slots = _looking_first(runtime, run_slots)
             result = run_sweep(runtime, run_slots=run_slots, prune=True, slot=slot)
-            metrics.sweep_ended(Services.of(runtime), result)
+            metrics.sweep_ended(services, result)
             return result
         except Exception as error:
             metrics.sweep_failed(error)

@@ -36,7 +36,7 @@ from backend.services.metrics import (
 )
 
 if TYPE_CHECKING:
-    from backend.services.dsar_exporter import Services
+    from backend.services.assembly import Services
     from backend.settings import Settings
     from scheduler.sweep import SweepResult
 

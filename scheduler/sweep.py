@@ -20,9 +20,8 @@ from backend.errors import DatabaseUnreachable, DSARError, EnvironmentTrouble
 from backend.extensions import Runtime
 from backend.failures import failure_of
 from backend.logs import get_logger
+from backend.services.assembly import Services, worker_name
 from backend.services.claims import Following
-from backend.services.dsar_collectors import collection
-from backend.services.dsar_exporter import Services, persist_dsar_export, worker_name
 from backend.services.lease import Watch
 from backend.services.open_requests import DeadlineCounts, deadline_counts
 from backend.services.outlook import look
@@ -191,6 +190,8 @@ def _sweep(
         )
     trouble = None
     if (outlook.due or result.reclaimed) and not slot.draining():
+        from backend.services.dsar_collectors import collection
+
         collection(runtime)  # what is wrong with the declaration is no request's failure
         tally, trouble = run_slots(Task(result.sweep_id, cutoff))
         result = replace(result, tally=tally)
@@ -224,6 +225,9 @@ def run_slot(runtime: Runtime, task: Task, slot: Slot) -> tuple[Tally, Trouble |
     Returns the tally, and the trouble that ended it, or None. Needs an application context.
     Raises nothing of a request's.
     """
+    from backend.services.dsar_collectors import collection
+    from backend.services.dsar_exporter import persist_dsar_export
+
     claims = Services.of(runtime).claims
     tally = Tally()
     worker = worker_name()

@@ -7,14 +7,11 @@ worker that counted both would take a first request to stop for a second one.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backend.app import create_app
 from backend.extensions import Runtime, current_runtime
@@ -25,6 +22,10 @@ from backend.services.request_rows import Claim
 from backend.settings import Settings
 from scheduler.shutdown import Shutdown
 from scheduler.sweep import Slot, Tally, Task, Trouble, run_slot
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
 
 log = get_logger(__name__)
 
@@ -112,6 +113,8 @@ class _Pool:
         self._task = task
         self._finished = finished
         self._beat = beat
+        import multiprocessing
+
         self._context = multiprocessing.get_context("spawn")
         self._tickets = None if limit is None else self._context.Semaphore(limit)
         self._stops = self._context.Value("i", 0)
@@ -134,6 +137,8 @@ class _Pool:
         return self._tally, self._trouble
 
     def _wait(self) -> None:
+        from multiprocessing.connection import wait
+
         pipes = [worker.pipe for worker in self._live]
         wait([*pipes, *(worker.process.sentinel for worker in self._live)], _LOOK_SECONDS)
 

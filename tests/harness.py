@@ -30,7 +30,7 @@ from backend.engines import make_control_engine
 from backend.extensions import Runtime, current_runtime
 from backend.migrations.runner import migrate
 from backend.models import DSARAttempt, DSARRequest
-from backend.services.dsar_exporter import Services
+from backend.services.assembly import Services
 from backend.settings import CHECKOUT_ROOT, Settings, load_settings
 from tests.factories import Person, insert_people, insert_request, table
 

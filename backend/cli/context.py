@@ -14,7 +14,7 @@ from flask.cli import ScriptInfo
 from backend.app import create_app
 from backend.extensions import Runtime, current_runtime
 from backend.logs import configure_logging
-from backend.services.dsar_exporter import Services
+from backend.services.assembly import Services
 from backend.services.outlook import look
 
 if TYPE_CHECKING:

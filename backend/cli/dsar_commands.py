@@ -9,6 +9,13 @@ exported by another worker; 78 bad configuration.
 from __future__ import annotations
 
 import sys
+
+if __name__ == "__main__":
+    # As a module of its own name, so that the imports below are that process's first.
+    from backend.cli.__main__ import main
+
+    main()
+
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING
@@ -36,8 +43,7 @@ from backend.cli.section_commands import coverage, prove, sections
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
-from backend.services.dsar_exporter import Services, persist_dsar_export
-from backend.services.lease import Watch
+from backend.services.assembly import Services
 from backend.settings import load_settings
 
 if TYPE_CHECKING:
@@ -167,6 +173,9 @@ def export(reference_id: str) -> None:
     Example:
       dsar export GDPR-TEST-123
     """
+    from backend.services.dsar_exporter import persist_dsar_export
+    from backend.services.lease import Watch
+
     with services(), progress("exporting") as line:
         result = persist_dsar_export(reference_id, watch=Watch(progress=line.rows))
     shown = ("ok", "file_path", "bytes", "reference_id", "meta", "error", "error_code", "outcome")
@@ -389,12 +398,3 @@ def _notes(each: RequestSummary, gone: dict[int, bool] | None) -> str:
 
 for _command in (*CASE_COMMANDS, coverage, decrypt, prove, report, schema, sections):
     dsar.add_command(_command)
-
-
-def main() -> None:
-    """The console script."""
-    dsar(prog_name="dsar")
-
-
-if __name__ == "__main__":
-    main()

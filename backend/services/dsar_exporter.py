@@ -9,12 +9,8 @@
 
 from __future__ import annotations
 
-import os
-import random
 import re
-import socket
 import time
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
 
@@ -33,7 +29,7 @@ from backend.errors import (
     SubjectMissing,
     Superseded,
 )
-from backend.extensions import Runtime, current_runtime, db
+from backend.extensions import current_runtime, db
 from backend.failures import Failure, Kind, failure_of
 from backend.logs import get_logger
 from backend.models import DSARAttempt
@@ -41,17 +37,16 @@ from backend.package_files import require_whole
 from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import SCHEMA_VERSION, Packed, root_folder, write_archive
-from backend.services.claims import Claims, Disposal, Following
+from backend.services.assembly import Services, worker_name
+from backend.services.claims import Disposal, Following
 from backend.services.collection import Collection, open_collection
-from backend.services.control import Controller
 from backend.services.disclosure import controller_facts, notes, rights
 from backend.services.dsar_collectors import collection
 from backend.services.enclosures import Enclosures
 from backend.services.encryption import encrypted
-from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version, open_store
+from backend.services.export_store import ADOPTED_TOKEN, Version
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.request_rows import Claim
-from backend.services.retry_policy import RetryPolicy
 from backend.services.sections import Subject
 from backend.services.zip_writer import Target
 
@@ -62,40 +57,6 @@ log = get_logger(__name__)
 _EARLIER_TOKENS: Final = 16
 # Between two looks at a database that has gone away.
 _PAUSE_SECONDS: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The services of one process, built from its runtime."""
-
-    runtime: Runtime
-    controller: Controller
-    claims: Claims
-    store: ExportStore
-
-    @classmethod
-    def of(cls, runtime: Runtime) -> Services:
-        """Build them, once for each runtime. Connects to nothing, writes nothing."""
-        if __name__ in runtime.kept:
-            kept: Services = runtime.kept[__name__]
-            return kept
-        settings = runtime.settings
-        controller = Controller(runtime.control, runtime.clock)
-        policy = RetryPolicy(
-            max_attempts=settings.max_attempts,
-            base_seconds=settings.backoff_base_seconds,
-            cap_seconds=settings.backoff_cap_seconds,
-            random=random.Random(),
-        )
-        claims = Claims(controller, lease_seconds=settings.lease_seconds, policy=policy)
-        made = cls(runtime, controller, claims, open_store(settings))
-        runtime.kept[__name__] = made
-        return made
-
-
-def worker_name() -> str:
-    """Which process this is, for the record: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def build_dsar_zip_bytes(user_id: Any, reference_id: str | None) -> tuple[bytes, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backend.models import DSARRequest
-from backend.services.dsar_exporter import Services
+from backend.services.assembly import Services
 from tests.benchmarks.fill import load_rows, settle
 from tests.benchmarks.measure import Cost, Way, cost_of, in_turns
 from tests.benchmarks.places import Place, a_place, available

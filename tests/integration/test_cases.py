@@ -12,9 +12,9 @@ from freezegun import freeze_time
 
 from backend.errors import BusyError, RequestNotFound, UsageError, WrongState
 from backend.failures import Failure, Kind
+from backend.services.assembly import Services
 from backend.services.cases import Cases
 from backend.services.deadlines import due_at
-from backend.services.dsar_exporter import Services
 from backend.services.open_requests import deadline_counts
 from backend.services.outlook import look
 from backend.services.requests import Requests

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from backend.errors import BusyError, LeaseLost, RequestNotFound, Superseded, WrongState
 from backend.failures import Failure, Kind
+from backend.services.assembly import Services
 from backend.services.claims import MAX_INTERRUPTIONS, Claims
-from backend.services.dsar_exporter import Services
 from backend.services.export_store import Version
 from backend.services.outlook import Outlook, look
 from backend.services.request_rows import Claim

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from backend.clock import SYSTEM_CLOCK
 from backend.errors import DeadlineExceeded, Drained, LeaseLost
-from backend.services.dsar_exporter import Services, persist_dsar_export
+from backend.services.assembly import Services
+from backend.services.dsar_exporter import persist_dsar_export
 from backend.services.lease import LeaseKeeper, Watch
 from backend.services.request_rows import Claim
 from tests.factories import Person

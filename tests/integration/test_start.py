@@ -15,6 +15,11 @@ from tests.harness import World
 NEEDLESS = (
     "alembic",
     "apscheduler",
+    "backend.services.archive",
+    "backend.services.dsar_exporter",
+    "backend.services.page",
+    "backend.services.sections",
+    "multiprocessing",
     "obstore",
     "prometheus_client",
     "pyrage",
@@ -24,12 +29,13 @@ NEEDLESS = (
     "zlib_ng",
 )
 CODE = """
-import json, sys
+import gc, json, sys
 from scheduler.__main__ import main
 try:
     main("sweep", "--once")
 except SystemExit as end:
     assert not end.code, end.code
+assert gc.isenabled() and gc.get_freeze_count() > 100_000, gc.get_freeze_count()
 print(json.dumps(sorted(sys.modules)))
 """
 

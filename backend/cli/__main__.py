@@ -1,0 +1,18 @@
+"""The console script ``dsar``; also ``python -m backend.cli``."""
+
+from __future__ import annotations
+
+from backend import collector
+
+
+def main() -> None:
+    """Ends the process with the command's exit code."""
+    collector.pause()
+    from backend.cli.dsar_commands import dsar
+
+    collector.resume()
+    dsar(prog_name="dsar")
+
+
+if __name__ == "__main__":
+    main()
