@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -94,6 +95,13 @@ class Environment:
             artefact,
         )
         self._pip("check")
+
+    def installed_files(self) -> dict[str, str]:
+        """The release's files by their path, with their digests."""
+        packages = next(self._bin.parent.glob("lib/python*/site-packages"))
+        (record,) = packages.glob("levqor_dsar-*.dist-info/RECORD")
+        rows = csv.reader(record.read_text().splitlines())
+        return {path: digest for path, digest, _ in rows if path.startswith(("backend/", "sched"))}
 
     def run(self, program: str, *arguments: str) -> str:
         """A program of the environment, from a folder with nothing in it of ours."""

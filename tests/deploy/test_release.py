@@ -17,7 +17,7 @@ with sqlite3.connect("dsar.sqlite3") as connection:
     connection.execute("INSERT OR IGNORE INTO users (id, email, name) VALUES (?, ?, ?)", person)
 """
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("release")]
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +60,30 @@ def test_lock_names_no_yanked_release(environment: Environment) -> None:
     assert "yanked" not in environment.install_log.lower()
 
 
-@pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_release_in_an_environment_of_its_own_exports(
-    release: Release, environment: Environment, kind: str
+def test_sdist_installs_the_very_files_of_the_wheel(
+    release: Release, environment: Environment
 ) -> None:
-    environment.install(release[kind])
+    environment.install(release.sdist)
+    of_sdist = environment.installed_files()
+    environment.install(release.wheel)
+
+    assert of_sdist == environment.installed_files()
+    assert tracked("backend", "scheduler") <= set(of_sdist)
+
+
+def test_release_in_an_environment_of_its_own_exports(
+    release: Release, environment: Environment
+) -> None:
+    environment.install(release.wheel)
 
     for program in ("dsar", "dsar-scheduler"):
         assert environment.run(program, "--version") == f"levqor-dsar {VERSION}\n"
     assert environment.json("dsar", "migrate")["ok"]
     environment.run("python", "-c", ADD_PERSON)
-    opened = environment.json("dsar", "request", "--user-id", "7", "--reference", kind)
+    opened = environment.json("dsar", "request", "--user-id", "7", "--reference", "R-7")
     assert opened["status"] == "pending"
     assert environment.json("dsar-scheduler", "sweep", "--once")["completed"] == 1
-    assert environment.json("dsar", "verify", kind)["counts"] == {"good": 1}
+    assert environment.json("dsar", "verify", "R-7")["counts"] == {"good": 1}
     assert environment.json("flask", "--app", "backend.app", "dsar", "list")["requests"] == []
-    with zipfile.ZipFile(environment.work / f"exports/levqor-dsar-{kind}.zip") as archive:
+    with zipfile.ZipFile(environment.work / "exports/levqor-dsar-R-7.zip") as archive:
         assert archive.testzip() is None
