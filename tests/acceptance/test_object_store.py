@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 import uuid
 import zipfile
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import obstore
 import pyrage
 import pytest
 
+from backend.errors import StoreUnavailable
+from backend.services.object_store import ObjectStore
 from tests.acceptance.test_faults import Broken, past_the_lease
 from tests.factories import Person
 from tests.harness import World
+from tests.recording import recorded
 from tests.servers import ObjectStoreServer, an_object_store
 
 PERSON = Person(7, runs=300)
@@ -103,6 +111,147 @@ def test_export_that_raises_in_mid_upload_leaves_no_object(stored: tuple[World, 
     done = Broken(world, "packing", "raise").end()
     assert done.json["retried"] == 1, done.stderr
     assert bucket.names() == []
+
+
+@pytest.mark.parametrize("point", ["packing", "staged"])
+def test_stopped_past_its_lease_doubles_and_loses_nothing_when_it_wakes(
+    stored: tuple[World, Bucket], point: str
+) -> None:
+    world, bucket = stored
+    frozen = Broken(world, point, "stop")
+    frozen.wait()
+    past_the_lease(world)
+    after = world.sweep()
+    assert (after.json["completed"], after.json["reclaimed"]) == (1, 1), after.stderr
+    before, content = world.row("R-7"), bucket.read(version_of(world, 2))
+
+    frozen.process.send_signal(signal.SIGCONT)
+    frozen.end()
+
+    assert world.row("R-7") == before
+    assert bucket.names() == [version_of(world, 2)]
+    assert bucket.read(version_of(world, 2)) == content
+    outcomes = [attempt["outcome"] for attempt in world.attempts(before["id"])]
+    assert outcomes == ["lost", "completed"]
+
+
+def test_killed_reexport_leaves_the_earlier_object_on_record(stored: tuple[World, Bucket]) -> None:
+    world, bucket = stored
+    assert world.sweep().json["completed"] == 1
+    before, content = world.row("R-7"), bucket.read(version_of(world, 1))
+
+    command = ("backend.cli.dsar_commands", "export", "R-7")
+    done = Broken(world, "published-before-commit", "kill", *command).end()
+    assert done.returncode == -signal.SIGKILL
+    assert bucket.names() == [version_of(world, 1), version_of(world, 2)]
+    past_the_lease(world)
+    assert world.sweep().json["reclaimed"] == 1
+
+    after = world.row("R-7")
+    assert {k for k in after if after[k] != before[k]} == {"claim_token", "crashes"}
+    assert bucket.names() == [version_of(world, 1)]
+    assert bucket.read(version_of(world, 1)) == content
+
+
+def test_object_damaged_after_its_upload_is_no_export(stored: tuple[World, Bucket]) -> None:
+    world, bucket = stored
+    uploaded = Broken(world, "staged", "wait", lease_seconds=30)
+    uploaded.wait()
+    name = version_of(world, 1)
+    obstore.put(bucket.objects, name, bucket.read(name)[:-100])
+    uploaded.go()
+
+    done = uploaded.end()
+
+    assert done.json["retried"] == 1, done.stderr
+    assert world.row("R-7")["last_error"].startswith("version_damaged ")
+    assert bucket.names() == []
+
+
+def test_prune_interrupted_is_finished_by_the_next(stored: tuple[World, Bucket]) -> None:
+    world, bucket = stored
+    world.request(PERSON.user_id, "KEPT")
+    assert world.sweep().json["completed"] == 2
+    kept = f"{world.row('KEPT')['id']}.1.zip"
+    world.update("R-7", exported_at=datetime.now(UTC) - timedelta(days=31))
+
+    command = ("backend.cli.dsar_commands", "prune")
+    done = Broken(world, "pruned-before-delete", "kill", *command).end()
+    assert done.returncode == -signal.SIGKILL
+    assert bucket.names() == sorted([version_of(world, 1), kept])
+
+    assert world.dsar("prune").json["leftovers"] == 1
+    assert bucket.names() == [kept]
+    assert world.row("R-7")["export_state"] == "pruned"
+
+
+UPLOAD: Final = """
+import os, resource, sys
+from backend.services.object_store import ObjectStore
+url, options, blocks = sys.argv[1], sys.argv[2], int(sys.argv[3])
+store = ObjectStore(url, dict(each.split("=", 1) for each in options.split()))
+block = os.urandom(1_000_000)
+with store.stage(1, 1, encrypted=True) as target:
+    target.write(b"age-encryption.org/v1\\n")
+    for _ in range(blocks):
+        target.write(block)
+print(store.check(1, 1).size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_upload_and_reading_back_hold_the_same_memory_whatever_the_size(
+    object_store: ObjectStoreServer,
+) -> None:
+    """What an export of so many rows costs in all is for the benchmark: tests.benchmarks.stores."""
+    peaks = []
+    for blocks in (30, 150):
+        told = object_store.variables(f"memory/{blocks}")
+        arguments = [told["DSAR_EXPORT_ROOT"], told["DSAR_STORE_OPTIONS"], str(blocks)]
+        done = subprocess.run(
+            [sys.executable, "-c", UPLOAD, *arguments],
+            env=os.environ | told,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        size, kilobytes = map(int, done.stdout.split())
+        assert size == 22 + blocks * 1_000_000
+        peaks.append(kilobytes / 1000)
+    assert peaks[1] - peaks[0] < 20, peaks
+
+
+@pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ({"server_side_encryption": "AES256"}, {"x-amz-server-side-encryption": "AES256"}),
+        (
+            {"server_side_encryption": "aws:kms", "sse_kms_key_id": "key-17"},
+            {
+                "x-amz-server-side-encryption": "aws:kms",
+                "x-amz-server-side-encryption-aws-kms-key-id": "key-17",
+            },
+        ),
+    ],
+)
+def test_encryption_by_the_server_is_asked_of_it(
+    object_store: ObjectStoreServer, options: dict[str, str], headers: dict[str, str]
+) -> None:
+    """Read off the wire: whether a server has a key is its own affair."""
+    with recorded(object_store.endpoint) as recording:
+        keys = {
+            "access_key_id": object_store.access_key,
+            "secret_access_key": object_store.secret_key,
+        }
+        own = {"endpoint": recording.url, "region": "us-east-1"}
+        store = ObjectStore("s3://dsar/sse", own | keys | options)
+        with suppress(StoreUnavailable), store.stage(1, 1) as target:
+            target.write(b"x")
+
+    begun = [each for each in recording.requests if each.path.startswith("/dsar/sse/1.1.zip")]
+    assert (begun[0].method, begun[0].path.partition("?")[2]) == ("POST", "uploads=")
+    assert headers.items() <= begun[0].headers.items()
 
 
 def test_retention_deletes_the_object_and_prune_the_leftovers(
