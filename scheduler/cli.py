@@ -55,6 +55,11 @@ def cli() -> None:
     """Sweep the pending data-subject access requests: on a schedule, or once.
 
     Settings come from DSAR_* variables, a .env file or a folder of secrets; see the README.
+
+    \b
+    Examples:
+      dsar-scheduler run
+      dsar-scheduler sweep --once
     """
 
 

@@ -82,8 +82,9 @@ def wants_json(json_wanted: bool) -> bool:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line of stdout."""
-    click.echo(json.dumps(value, default=_as_json, ensure_ascii=False))
+    """Print one JSON object on stdout: on one line for programs, indented for a terminal."""
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(value, default=_as_json, ensure_ascii=False, indent=indent))
 
 
 def _as_json(value: Any) -> Any:

@@ -9,6 +9,7 @@ import click
 
 from backend.cli.console import as_json, print_table, show
 from backend.cli.context import services
+from backend.errors import UsageError
 
 
 @click.command()
@@ -48,6 +49,8 @@ def decrypt(source: str, identity: Path, output: Path | None, json_wanted: bool)
     if path.is_file():
         with path.open("rb") as found_file:
             done = write(found_file, path.name.removesuffix(".age").removesuffix(".zip") + ".zip")
+    elif "/" in source or path.suffix in (".age", ".zip"):
+        raise UsageError(f"there is no file {source}; name an .age file, or a request's reference")
     else:
         with services() as found:
             verification = Verification(found.controller, found.claims, found.store)

@@ -67,6 +67,13 @@ def dsar() -> None:
     """Data-subject access requests: open, export, look at, mend.
 
     Settings come from DSAR_* variables, a .env file or a folder of secrets; see the README.
+
+    \b
+    Examples:
+      dsar doctor
+      dsar request --user-id 42 --reference GDPR-2026-17
+      dsar export GDPR-2026-17
+      dsar list --status failed
     """
 
 
@@ -167,7 +174,7 @@ def preview(user_id: str, json_wanted: bool) -> None:
 def export(reference_id: str) -> None:
     """Export one request now; again, if it is already completed.
 
-    Always prints one JSON object.
+    Always prints one JSON object: on one line, unless stdout is a terminal.
 
     \b
     Example:

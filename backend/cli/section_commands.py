@@ -65,7 +65,12 @@ def coverage(json_wanted: bool) -> None:
 
 @click.group()
 def sections() -> None:
-    """Sections for any database, without Python."""
+    """Sections for any database, without Python.
+
+    \b
+    Example:
+      dsar sections draft -o sections.toml
+    """
 
 
 @sections.command()

@@ -10,12 +10,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from backend.errors import NotDecryptable, UsageError
 from backend.recipients import load_pyrage, parse_recipient
 from backend.services.pump import Pump, pumped
 from backend.services.zip_writer import Target
+
+# What every ZIP with a member in it begins with (APPNOTE.TXT, 4.3.7).
+_ZIP: Final = b"PK\x03\x04"
 
 
 @contextmanager
@@ -69,8 +72,11 @@ def decrypt_file(source: IO[bytes], target: Path, identity: Path) -> int:
 
     ``identity`` is a file with private keys: ``AGE-SECRET-KEY-1…`` lines, or an OpenSSH key without
     a passphrase. Raises ``UsageError`` when it holds none or when ``target`` exists (nothing is
-    overwritten), ``NotDecryptable``; of a failed decryption nothing stays.
+    overwritten), ``NotDecryptable``; of a failed decryption nothing stays. ``source`` is seekable.
     """
+    if source.read(len(_ZIP)) == _ZIP:
+        raise NotDecryptable("the export is not encrypted: it is a plain ZIP; open it as it is")
+    source.seek(0)
     pyrage = load_pyrage()
     keys = _identities(identity)
     part = target.with_name(target.name + ".part")

@@ -396,7 +396,7 @@ def test_on_a_terminal_an_export_shows_how_far_it_is(sqlite_world: World) -> Non
 
     assert "exporting" in shown or "rows" in shown
     # The line that moved is wiped, and leaves its control codes before the object.
-    (found,) = re.findall(r"\{\"ok\".*\}", shown)
+    (found,) = re.findall(r"^.*(\{\r?\n  \"ok\".*^\})", shown, re.DOTALL | re.MULTILINE)
     assert json.loads(found)["ok"]
 
 

@@ -12,6 +12,7 @@ from backend.settings import CHECKOUT_ROOT, PREFIX, Settings
 from tests.documents import PROGRAMS, call_of, calls, command_at, commands, problem
 
 DOCUMENTS: Final = ("README.md", "deploy/RUNBOOK.md", "deploy/monitoring/README.md")
+GROUPS: Final = [("dsar",), ("dsar-scheduler",), ("dsar", "sections")]
 EVERY: Final = [path for name, group in PROGRAMS.items() for path in commands(group, (name,))]
 
 
@@ -45,7 +46,7 @@ def test_wrong_command_in_a_document_is_found(line: str) -> None:
     assert problem(call) is not None
 
 
-@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+@pytest.mark.parametrize("path", [*GROUPS, *EVERY], ids=" ".join)
 def test_command_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
     command = command_at(path)
     assert command.help is not None
@@ -58,6 +59,12 @@ def test_command_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
     for call in shown:
         assert call is not None and tuple(call[: len(path)]) == path
         assert problem(call) is None
+
+
+def test_groups_are_all_looked_at() -> None:
+    groups = {each for path in EVERY for each in (path[:number] for number in range(1, len(path)))}
+
+    assert groups == set(GROUPS)
 
 
 @pytest.mark.parametrize("path", EVERY, ids=" ".join)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import io
 import os
+import zipfile
 from pathlib import Path
 
 import pyrage
 import pytest
+from click.testing import CliRunner
 
+from backend.cli.dsar_commands import dsar
 from backend.errors import NotDecryptable, UsageError
 from backend.recipients import parse_recipient
 from backend.services.encryption import decrypt_file, encrypted
@@ -67,6 +70,23 @@ def test_decrypt_damaged_file_is_refused_and_leaves_nothing(
     with pytest.raises(NotDecryptable):
         decrypt_file(io.BytesIO(bytes(sealed)), tmp_path / "out.zip", key)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["key.txt"]
+
+
+def test_decrypt_of_a_plain_zip_says_that_it_is_plain(key: Path, tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    with zipfile.ZipFile(plain, "w") as archive:
+        archive.writestr("x", "y")
+
+    with pytest.raises(NotDecryptable, match="not encrypted: it is a plain ZIP"):
+        decrypt_file(io.BytesIO(plain.getvalue()), tmp_path / "out.zip", key)
+
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_decrypt_of_a_file_that_is_not_there_says_so(key: Path) -> None:
+    done = CliRunner().invoke(dsar, ["decrypt", "gone.zip.age", "--identity", str(key)])
+
+    assert (done.exit_code, "there is no file gone.zip.age" in done.stderr) == (2, True)
 
 
 def test_decrypt_overwrites_nothing(key: Path, tmp_path: Path) -> None:
