@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +30,10 @@ from backend.extensions import Runtime, current_runtime
 from backend.migrations.runner import migrate
 from backend.models import DSARAttempt, DSARRequest
 from backend.services.assembly import Services
-from backend.settings import CHECKOUT_ROOT, Settings, load_settings
+from backend.settings import Settings, load_settings
+from tests import launcher
 from tests.factories import Person, insert_people, insert_request, table
+from tests.launcher import Started
 
 REQUESTS = table(DSARRequest)
 ATTEMPTS = table(DSARAttempt)
@@ -183,19 +184,10 @@ class World:
 
     def start(
         self, *arguments: str, stderr: int | IO[str] = subprocess.PIPE, **settings: Any
-    ) -> subprocess.Popen[str]:
+    ) -> Started:
         """Start ``python -m`` with these arguments, in a session of its own."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DSAR_")}
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=CHECKOUT_ROOT,
-            env=kept | self.variables(**settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,
-        )
+        return launcher.start(*arguments, env=kept | self.variables(**settings), stderr=stderr)
 
     def run(self, *arguments: str, timeout: float = 120, **settings: Any) -> Done:
         process = self.start(*arguments, **settings)
@@ -246,7 +238,7 @@ class World:
             assert {p.name for p in self.exports.glob("levqor-dsar-*.zip")} == linked
 
 
-def finish(process: subprocess.Popen[str], timeout: float = DEADLINE_SECONDS) -> Done:
+def finish(process: Started, timeout: float = DEADLINE_SECONDS) -> Done:
     """Wait for a process; kill its whole session when it does not end."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
@@ -254,7 +246,7 @@ def finish(process: subprocess.Popen[str], timeout: float = DEADLINE_SECONDS) ->
         os.killpg(process.pid, signal.SIGKILL)
         stdout, stderr = process.communicate()
         raise AssertionError(f"did not end in {timeout} s; stderr: {stderr[-2000:]}") from None
-    return Done(process.returncode, stdout, stderr)
+    return Done(process.wait(), stdout, stderr)
 
 
 def unpacked(path: Path) -> Mapping[str, bytes]:

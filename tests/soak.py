@@ -14,7 +14,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ import sqlalchemy as sa
 from backend.errors import EnvironmentTrouble
 from tests.factories import Person
 from tests.harness import World, finish
+from tests.launcher import Started
 from tests.servers import Server
 from tests.worlds import a_database
 
@@ -55,7 +55,7 @@ class Soak:
     chance: random.Random
     workers: int
     server: Server | None
-    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    running: list[Started] = field(default_factory=list)
     stopped: dict[int, float] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
@@ -84,14 +84,14 @@ class Soak:
         self._wake()
         time.sleep(0.2 + self.chance.random())
 
-    def _none(self, process: subprocess.Popen[str]) -> None:
+    def _none(self, process: Started) -> None:
         """Leave everybody alone for once."""
 
-    def _kill(self, process: subprocess.Popen[str]) -> None:
+    def _kill(self, process: Started) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
-    def _stop(self, process: subprocess.Popen[str]) -> None:
+    def _stop(self, process: Started) -> None:
         process.send_signal(signal.SIGSTOP)
         self.stopped[process.pid] = time.monotonic() + LEASE * (1 + self.chance.random())
 
@@ -103,21 +103,21 @@ class Soak:
                 process.send_signal(signal.SIGCONT)
                 del self.stopped[process.pid]
 
-    def _term(self, process: subprocess.Popen[str]) -> None:
+    def _term(self, process: Started) -> None:
         process.send_signal(signal.SIGTERM)
 
-    def _twice(self, process: subprocess.Popen[str]) -> None:
+    def _twice(self, process: Started) -> None:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
 
-    def _cut(self, process: subprocess.Popen[str]) -> None:
+    def _cut(self, process: Started) -> None:
         from tests.acceptance.test_faults import cut_connections
 
         if self.world.engine.dialect.name != "sqlite":
             cut_connections(self.world)
 
-    def _crash(self, process: subprocess.Popen[str]) -> None:
+    def _crash(self, process: Started) -> None:
         """The database server dies and comes back."""
         if self.server is not None:
             self.server.crash()

@@ -23,6 +23,7 @@ from backend.services.outlook import look
 from backend.settings import CHECKOUT_ROOT
 from tests.factories import Person
 from tests.harness import REQUESTS, Done, World, finish, members, wait_for
+from tests.launcher import Started
 
 LEASE = 1
 SECRET = "s3cr3t-bob@example.org"
@@ -53,7 +54,7 @@ class Broken:
             "FAILPOINT_TEXT": SECRET,
         }
         command = command or ("scheduler", "sweep", "--once")
-        self.process: subprocess.Popen[str] = world.start(
+        self.process: Started = world.start(
             "tests.failpoints", point, action, *command, **{"lease_seconds": LEASE, **settings}
         )
 
