@@ -19,7 +19,7 @@ from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.reflection import Name, shown
-from backend.services.schema_graph import Schema, TableShape, read_schema
+from backend.services.schema_graph import Link, Schema, TableShape, read_schema
 from backend.services.section_binding import Binding, exemptions_of
 from backend.services.sections import (
     FACT_MEANINGS,
@@ -40,6 +40,7 @@ class Problem(StrEnum):
     TABLE_UNCOVERED = "table_uncovered"
     COLUMN_UNCOVERED = "column_uncovered"
     OWNER_UNUSED = "owner_path_unused"
+    LINKED = "linked_to_person"
     LOOKS_PERSONAL = "looks_personal"
     TABLE_GONE = "table_gone"
     COLUMN_GONE = "column_gone"
@@ -180,13 +181,17 @@ class _Check:
 
     def findings(self) -> Iterator[Finding]:
         """Every gap between the two, tables in order of their names."""
-        leading = self._schema.distances(self._person) if self._is_there(self._person) else {}
+        is_there = self._is_there(self._person)
+        leading = self._schema.distances(self._person) if is_there else {}
+        linked = self._schema.linked(self._person) if is_there else {}
         for name in sorted(self._schema.tables, key=str):
             table = self._schema.tables[name]
             if name in self._by_table:
                 yield from self._covered(table)
             elif name in leading:
                 yield from self._uncovered(table, leading[name])
+            elif name in linked:
+                yield from self._linked(table, linked[name])
             else:
                 yield from self._looks_personal(table)
         for each in self._sections:
@@ -254,6 +259,22 @@ class _Check:
             Problem.TABLE_UNCOVERED,
             f"leads to a person{guessed} ({through}) and no section covers it; add one, or exempt "
             "the table with a reason",
+            table=shown(table.name),
+            columns=missing,
+        )
+
+    def _linked(self, table: TableShape, links: Sequence[Link]) -> Iterator[Finding]:
+        missing = [name for name in table.columns if name not in self._exempt(table)]
+        if not missing:
+            return
+        through = ", ".join(dict.fromkeys(shown(link.through) for link in links))
+        passed = {table.name, *(link.through for link in links)}
+        others = [shown(n) for n in self._schema.referring(table.name) if n not in passed]
+        yield Finding(
+            Problem.LINKED,
+            f"linked to people by {through}; cover it by a section whose owner goes through that "
+            "table, or exempt it with a reason"
+            + (f"; see what refers to it, too: {', '.join(others)}" if others else ""),
             table=shown(table.name),
             columns=missing,
         )

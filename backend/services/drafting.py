@@ -36,6 +36,8 @@ from backend.services.telling_names import (
 _PEOPLE: Final = (
     *("users", "user", "auth_user", "accounts_user", "customers", "customer", "people", "persons"),
     *("person", "members", "member", "clients", "client", "accounts", "account"),
+    *("benutzer", "nutzer", "kunden", "kunde", "mitglieder", "personen"),
+    *("utilisateurs", "personnes", "membres", "usuarios", "clientes", "personas"),
 )
 _WIDTH: Final = 96
 _DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
@@ -170,17 +172,24 @@ class _Drafting:
 
     def _exempt(self) -> Iterator[tuple[TableShape, list[str]]]:
         covered = {*self._distances, *(table.name for _, table in self._referred())}
+        linked = self._schema.linked(self._person.name)
         for name in sorted(self._schema.tables, key=str):
             table = self._schema.tables[name]
-            if name not in covered and (personal := self._schema.personal(table.name)):
-                yield (
-                    table,
-                    [
-                        f"{', '.join(personal)}: looks personal, and no foreign key leads to a "
-                        "person.",
-                        "Say here why it is exempt, or cover it by a section.",
-                    ],
+            if name in covered:
+                continue
+            notes = []
+            for link in linked.get(name, ()):
+                notes.append(
+                    f"Linked to people by {shown(link.through)}. To export such rows make it a "
+                    "section instead, with"
                 )
+                notes.append(f"  owner = {self._way(link.way)}")
+            if personal := self._schema.personal(name):
+                notes.append(
+                    f"{', '.join(personal)}: looks personal, and no foreign key leads to a person."
+                )
+            if notes:
+                yield table, [*notes, "Say here why it is exempt, or cover it by a section."]
 
     def _named(self, name: Name) -> str:
         base = "_".join(words(name[1])) or "table"
@@ -333,6 +342,9 @@ def _key(name: str) -> str:
 
 def _comments(notes: Sequence[str]) -> Iterator[str]:
     for note in notes:
+        if note.startswith(" "):  # to be copied
+            yield f"# {note}"
+            continue
         yield from (f"# {line}" for line in textwrap.wrap(note, _WIDTH, break_long_words=False))
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine.reflection import Inspector
 
 from backend.services.reflection import Name, inspecting, json_columns, plain_name
 from backend.services.subject_keys import kind_of
-from backend.services.telling_names import is_bookkeeping, looks_personal
+from backend.services.telling_names import OF_A_LINK, TIMES, is_bookkeeping, looks_personal, tells
 
 # More ways than these from one table are of no help to anybody.
 _WAYS: Final = 12
@@ -51,6 +51,17 @@ class TableShape:
 
 
 Way = tuple[ForeignKey, ...]  # from a table to the person, in order
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a link table joins the rows of another one to people: many to many.
+
+    ``way`` leads from the other table to the person; its first key is one turned around.
+    """
+
+    through: Name
+    way: Way
 
 
 @dataclass(frozen=True)
@@ -105,10 +116,51 @@ class Schema:
                 for rest in self._ways(key.target, distances):
                     yield (key, *rest)
 
+    def linked(self, person: Name) -> dict[Name, list[Link]]:
+        """The tables that lead to no person themselves, and whose rows a link table joins to some.
+
+        Groups beside ``user_groups``, for example. What a person must decide: such rows may be
+        theirs, other people's, or nobody's.
+        """
+        leading = self.distances(person)
+        found: dict[Name, list[Link]] = {}
+        for name in sorted(leading, key=str):
+            if name == person or not self._is_link(self.tables[name]):
+                continue
+            (way, *_) = self.ways(name, person)
+            for key in self._keys[name]:
+                if key.target in self.tables and key.target not in leading:
+                    back = ForeignKey(key.target_columns, name, key.columns, key.guessed)
+                    found.setdefault(key.target, []).append(Link(name, (back, *way)))
+        return found
+
+    def referring(self, name: Name) -> list[Name]:
+        """The tables with a foreign key to this one."""
+        return sorted(
+            (each for each, keys in self._keys.items() if any(k.target == name for k in keys)),
+            key=str,
+        )
+
+    def _is_link(self, table: TableShape) -> bool:
+        """Whether a table does little but link two others."""
+        keys = self._keys[table.name]
+        if len({key.target for key in keys}) < 2:
+            return False
+        linking = {name for key in keys for name in key.columns}
+        if len(table.primary_key) > 1 and linking.issuperset(table.primary_key):
+            return True
+        return all(
+            name in linking
+            or name in table.primary_key
+            or isinstance(column.type, (sa.Date, sa.DateTime))
+            or tells(name, TIMES | OF_A_LINK)
+            for name, column in table.columns.items()
+        )
+
     def _guesses(self, table: TableShape) -> Iterator[ForeignKey]:
         known = {name for key in table.foreign_keys for name in key.columns}
         for column in table.columns.values():
-            found = re.fullmatch(r"(.+?)_?(?:id|ID|Id|uuid)", column.name)
+            found = re.fullmatch(r"(.+?)_?(?:id|ID|Id|uuid|nr|Nr|NR)", column.name)
             if column.name in known or found is None:
                 continue
             target = next(self._tables_called(found[1], table.name[0]), None)
@@ -122,6 +174,7 @@ class Schema:
     def _tables_called(self, word: str, schema: str | None) -> Iterator[TableShape]:
         small = word.lower()
         plurals = {small, f"{small}s", f"{small}es", re.sub("y$", "ies", small)}
+        plurals |= {f"{small}n", f"{small}en", f"{small}e"}  # German
         if small == "person":
             plurals.add("people")
         for name, table in self.tables.items():

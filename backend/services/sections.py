@@ -190,7 +190,7 @@ FACT_MEANINGS: Final = {
     "retention": ("how long it is kept, or what decides that", "Art. 15(1)(d)"),
     "source": ("where it came from: the person, or from whom else", "Art. 15(1)(g)"),
     "automated_decisions": (
-        "what is decided about the person by a machine alone, its logic and what follows, or none",
+        "what a machine alone decides about the person, how, and what follows, or none",
         "Art. 15(1)(h)",
     ),
     "transfers": (

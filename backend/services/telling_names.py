@@ -1,99 +1,212 @@
 """What the name of a column or a table tells: personal data, credentials, other people.
 
-Names are taken apart (``lastLoginIP`` is last, login, ip) and each word, and each two neighbours
-put together, looked up in the lists below. A guess, used to point things out and to draft a first
-``sections.toml``; what is exported is decided by declarations alone.
+Names are taken apart (``lastLoginIP`` is last, login, ip) and each word, and each two or three
+neighbours put together, looked up in the lists below: English, German, French and Spanish. A guess,
+used to point things out and to draft a first ``sections.toml``; what is exported is decided by
+declarations alone.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 
-def _listed(text: str) -> frozenset[str]:
+def _listed(**languages: str) -> frozenset[str]:
+    """Words by language, all of them looked for. A language more is a keyword more, in any list.
+
+    Words are written as ``words`` gives them: in small letters, without accents, ``ae`` for ä.
+    """
+    return _words_in(" ".join(languages.values()))
+
+
+def _words_in(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 # What looks personal wherever it stands.
-PERSONAL: Final = _listed("""
-    email emails mail phone phones telephone tel mobile cell fax address addresses addr street
-    postcode postal zip zipcode iban bic ssn passport nationality birth birthday birthdate born dob
-    gender sex religion ethnicity salary ip ips ipaddr ipaddress inet useragent firstname lastname
-    middlename surname forename fullname givenname familyname maidenname username login nickname
-    displayname contactname customername clientname personname holdername recipientname sendername
-    authorname ownername employeename billingname shippingname session cookie deviceid latitude
-    longitude geolocation avatar photo portrait diagnosis vatid taxid cardnumber accountnumber
-""")
+PERSONAL: Final = _listed(
+    en="""
+        email emails mail phone phones telephone tel mobile cell fax address addresses addr street
+        postcode postal zip zipcode iban bic ssn passport nationality birth birthday birthdate born
+        dob gender sex religion ethnicity salary ip ips ipaddr ipaddress inet useragent firstname
+        lastname middlename surname forename fullname givenname familyname maidenname username login
+        nickname displayname contactname customername clientname personname holdername recipientname
+        sendername authorname ownername employeename billingname shippingname session cookie
+        deviceid latitude longitude geolocation avatar photo portrait diagnosis vatid taxid
+        cardnumber accountnumber
+    """,
+    de="""
+        telefon telefonnr handy handynr mobil mobilnr mobiltelefon faxnr anschrift adresse strasse
+        hausnummer hausnr plz postleitzahl wohnort geburtsort geburtstag geburtsdatum gebdatum
+        gebdat geburtsname geboren geschlecht konfession staatsangehoerigkeit staatsbuergerschaft
+        nationalitaet familienstand anrede vorname vornamen nachname zuname familienname rufname
+        benutzername nutzername anmeldename kundenname ansprechpartner empfaenger absender gehalt
+        lohn steuernummer steuernr steuerid sozialversicherungsnummer svnr versichertennummer
+        personalnummer personalausweis ausweisnummer reisepass kontonummer kontonr kontoinhaber
+        bankverbindung diagnose befund unterschrift lichtbild foto breitengrad laengengrad
+    """,
+    fr="""
+        courriel adresse rue codepostal prenom nomfamille nomdefamille telephone naissance
+        datenaissance nationalite sexe salaire passeport diagnostic
+    """,
+    es="""
+        correo direccion calle codigopostal apellido apellidos telefono movil celular nacimiento
+        fechanacimiento nacionalidad sexo dni nif nie pasaporte salario sueldo
+        diagnostico
+    """,
+)
+# German puts words together: a word that ends in one of these tells as much.
+_PERSONAL_ENDINGS: Final = (
+    *("adresse", "anschrift", "strasse", "telefonnummer", "handynummer", "mobilnummer"),
+    *("faxnummer", "vorname", "nachname", "geburtsdatum"),
+)
 # A plain "name" looks personal only in a table whose name says that people are in it.
-PEOPLE: Final = _listed("""
-    user users person persons people customer customers client clients member members employee
-    employees staff contact contacts patient patients student students guest guests lead leads
-    author authors owner owners subscriber subscribers supplier suppliers applicant applicants
-    candidate candidates tenant tenants driver drivers player players actor actors profile profiles
-""")
+NAMES: Final = _listed(en="name", fr="nom", es="nombre")
+PEOPLE: Final = _listed(
+    en="""
+        user users person persons people customer customers client clients member members employee
+        employees staff contact contacts patient patients student students guest guests lead leads
+        author authors owner owners subscriber subscribers supplier suppliers applicant applicants
+        candidate candidates tenant tenants driver drivers player players actor actors profile
+        profiles
+    """,
+    de="""
+        benutzer nutzer anwender kunde kunden mitglied mitglieder mitarbeiter angestellte personen
+        kontakt kontakte patienten schueler studenten gast gaeste bewerber mieter fahrer spieler
+        lieferant lieferanten ansprechpartner teilnehmer autor autoren abonnent abonnenten
+        versicherte
+    """,
+    fr="""
+        utilisateur utilisateurs personne personnes membre membres employe employes salarie salaries
+        eleve eleves etudiant etudiants abonne abonnes fournisseur fournisseurs candidat candidats
+        locataire locataires auteur auteurs adherent adherents
+    """,
+    es="""
+        usuario usuarios cliente clientes persona personas miembro miembros socio socios empleado
+        empleados contacto contactos paciente pacientes alumno alumnos estudiante estudiantes
+        proveedor proveedores candidato candidatos inquilino inquilinos autores suscriptor
+        suscriptores
+    """,
+)
 # Each row of a table that has such a column is a person.
-LIKE_A_PERSON: Final = _listed("""
-    email emails firstname lastname surname forename givenname familyname username login birth
-    birthday birthdate dob
-""")
+LIKE_A_PERSON: Final = _listed(
+    en="""
+        email emails firstname lastname surname forename givenname familyname username login birth
+        birthday birthdate dob
+    """,
+    de="vorname nachname familienname benutzername geburtstag geburtsdatum",
+    fr="courriel prenom naissance",
+    es="correo apellido apellidos nacimiento",
+)
 # Gives access, whatever the table. Only in columns that can hold such a thing.
-CREDENTIAL: Final = _listed("""
-    password passwords passwd pwd passphrase passcode secret secrets token tokens apikey apikeys
-    privatekey accesskey secretkey authkey encryptionkey signingkey salt totp otp mfa cvv cvc pin
-    credential credentials sessiondata sessionkey backupcodes recoverycodes recoverycode backupcode
-""")
+CREDENTIAL: Final = _listed(
+    en="""
+        password passwords passwd pwd passphrase passcode secret secrets token tokens apikey apikeys
+        privatekey accesskey secretkey authkey encryptionkey signingkey salt totp otp mfa cvv cvc
+        pin credential credentials sessiondata sessionkey backupcodes recoverycodes recoverycode
+        backupcode
+    """,
+    de="passwort kennwort geheimnis zugangsdaten",
+    fr="motdepasse mdp",
+    es="contrasena contrasenas",
+)
 # May give access: a person must look.
-DOUBTFUL: Final = _listed("""
-    hash digest key seed nonce signature session fingerprint authcode accesscode securitycode
-    verificationcode confirmationcode resetcode logincode invitecode
-""")
+DOUBTFUL: Final = _listed(
+    en="""
+        hash digest key seed nonce signature session fingerprint authcode accesscode securitycode
+        verificationcode confirmationcode resetcode logincode invitecode
+    """,
+    de="schluessel zugangscode sicherheitscode",
+    fr="cle",
+    es="clave",
+)
 # Who did something, rather than to whom it was done.
-AUDIT: Final = _listed("""
-    audit audits auditlog log logs history histories event events activity activities journal trail
-    version versions change changes revision revisions
-""")
+AUDIT: Final = _listed(
+    en="""
+        audit audits auditlog log logs history histories event events activity activities journal
+        trail version versions change changes revision revisions
+    """,
+    de="protokoll protokolle verlauf historie ereignis ereignisse aenderungen",
+    fr="historique journaux evenement evenements",
+    es="historial registro registros evento eventos",
+)
 ACTING: Final = _listed(
-    "actor admin staff operator agent editor moderator by impersonator performer executor"
+    en="actor admin staff operator agent editor moderator by impersonator performer executor",
+    de="bearbeiter sachbearbeiter von durch",
+    fr="par",
+    es="por",
 )
 # Where somebody's action came from.
-ORIGIN: Final = _listed("ip ips ipaddr ipaddress useragent inet host hostname")
+ORIGIN: Final = _listed(en="ip ips ipaddr ipaddress useragent inet host hostname", de="ipadresse")
 # Says when something was, or will be.
-TIMES: Final = _listed("""
-    at on date time day datetime timestamp created updated modified deleted expires expiry since
-    until birthday birthdate dob born
-""")
+TIMES: Final = _listed(
+    en="""
+        at on date time day datetime timestamp created updated modified deleted expires expiry since
+        until birthday birthdate dob born
+    """,
+    de="am datum zeit zeitpunkt geburtsdatum geburtstag seit bis",
+    fr="heure naissance",
+    es="fecha hora nacimiento",
+)
+# What a table that links two others may say beside their keys.
+OF_A_LINK: Final = _listed(
+    en="""
+        role roles kind type status state position order sort rank level admin owner active primary
+        default
+    """,
+    de="rolle art typ rang stufe reihenfolge",
+    fr="ordre rang niveau",
+    es="rol tipo estado orden nivel",
+)
 # Tables of migration tools, of databases' extensions, and of this program.
-BOOKKEEPING: Final = _listed("""
+BOOKKEEPING: Final = _words_in(
+    """
     alembic_version django_migrations schema_migrations ar_internal_metadata flyway_schema_history
     databasechangelog databasechangeloglock knex_migrations knex_migrations_lock sequelizemeta
     _prisma_migrations goose_db_version __efmigrationshistory migrations phinxlog
     doctrine_migration_versions spatial_ref_sys sqlite_sequence
-""")
+    """
+)
 OURS: Final = "dsar_"
 
 
 def words(name: str) -> list[str]:
-    """The words of a name, in small letters: of ``lastLoginIP`` last, login, ip."""
-    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", name)
+    """The words of a name, in small letters without accents: of ``lastLoginIP`` last, login, ip."""
+    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", _folded(name))
     return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", parted) if word]
 
 
+def _folded(name: str) -> str:
+    """A name in ASCII as far as it has such letters: ``ae`` for ä, ``ss`` for ß, ``e`` for é."""
+    if name.isascii():
+        return name
+    parted = unicodedata.normalize("NFKD", name.translate(_UMLAUTS))
+    return "".join(each for each in parted if not unicodedata.combining(each))
+
+
+_UMLAUTS: Final = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"}
+)
+
+
 def tells(name: str, listed: frozenset[str]) -> bool:
-    """Whether a word of the name, or two neighbours together, are on the list."""
+    """Whether a word of the name, or two or three neighbours together, are on the list."""
     found = words(name)
-    pairs = (first + second for first, second in pairwise(found))
-    return any(word in listed for word in (*found, *pairs))
+    pairs = [first + second for first, second in pairwise(found)]
+    triples = [first + second for first, second in zip(pairs, found[2:], strict=False)]
+    return any(word in listed for word in (*found, *pairs, *triples))
 
 
 def looks_personal(table: str, column: str) -> bool:
     """Whether a column looks as if it held something about a person."""
-    if tells(column, PERSONAL):
+    if tells(column, PERSONAL) or any(word.endswith(_PERSONAL_ENDINGS) for word in words(column)):
         return True
-    return words(column)[-1:] == ["name"] and tells(table, PEOPLE)
+    return bool(NAMES.intersection(words(column)[-1:])) and tells(table, PEOPLE)
 
 
 def looks_secret(column: str, kind: sa.types.TypeEngine[Any]) -> bool:

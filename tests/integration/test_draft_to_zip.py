@@ -150,6 +150,63 @@ def test_coverage_exempted_columns_and_tables_are_no_gap(chinook: World) -> None
     assert covered(chinook).findings == ()
 
 
+def test_coverage_points_out_what_a_link_table_joins_to_people(tmp_path: Path) -> None:
+    rooms = Stranger(
+        [
+            "CREATE TABLE users (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE rooms (id INTEGER PRIMARY KEY, topic TEXT)",
+            "CREATE TABLE seats (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), "
+            "room_id INTEGER REFERENCES rooms (id), role TEXT, joined_at DATETIME)",
+            "CREATE TABLE notices (id INTEGER PRIMARY KEY, room_id INTEGER REFERENCES rooms (id))",
+            # Not a link: what was ordered stands in it.
+            "CREATE TABLE goods (id INTEGER PRIMARY KEY, title TEXT)",
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), "
+            "good_id INTEGER REFERENCES goods (id), price INTEGER)",
+            "INSERT INTO users VALUES (1), (2)",
+            "INSERT INTO rooms VALUES (1, 'mine'), (2, 'theirs')",
+            "INSERT INTO seats VALUES (1, 1, 1, 'host', NULL), (2, 2, 2, 'guest', NULL)",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(rooms, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = drafted(world)
+    owner = 'owner = { path = ["id = seats.room_id"], column = "user_id" }'
+    assert f"#   {owner}" in text.splitlines()
+    write(world, settled(text))
+    assert covered(world).findings == ()  # exempt, and somebody said why
+    bare = settled(text).partition("# Linked to people by seats.")[0]
+    write(world, bare)
+    (finding,) = covered(world).findings
+    assert (finding.problem, finding.table) == (Problem.LINKED, "rooms")
+    assert "linked to people by seats" in finding.message and "notices" in finding.message
+    write(world, f'{bare}[[section]]\nname = "rooms"\ntable = "rooms"\n{owner}\n'
+          'exported = ["id", "topic"]\n')  # fmt: skip
+    assert covered(world).findings == ()
+    with world.services() as services:
+        declared = collection(services.runtime)
+        assert count_rows(declared, declared.subject("1", None))["rooms"] == 1
+    world.close()
+
+
+def test_draft_and_coverage_know_german_names(tmp_path: Path) -> None:
+    german = Stranger(
+        [
+            "CREATE TABLE kunden (id INTEGER PRIMARY KEY, vorname TEXT, passwort TEXT)",
+            "CREATE TABLE bestellungen (id INTEGER PRIMARY KEY, kunden_nr INTEGER, ware TEXT)",
+            'CREATE TABLE anmeldungen (id INTEGER PRIMARY KEY, "Straße" TEXT, lieferanschrift TEXT,'
+            " menge TEXT)",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(german, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = drafted(world)
+    assert 'table = "kunden"' in text.partition("[facts]")[0]
+    assert 'withheld.passwort = "credential"' in text
+    assert 'owner = "kunden_nr"' in text
+    assert "# Straße, lieferanschrift: looks personal" in text
+    world.close()
+
+
 def test_coverage_second_person_column_without_owner_path_is_found(tmp_path: Path) -> None:
     messages = Stranger(
         [

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from backend.errors import SectionError
-from backend.services.sections import EXPORTED, Exported, Masked, Withheld
-from backend.services.sections_file import read_sections_file
+from backend.services.sections import EXPORTED, FACT_NAMES, Exported, Masked, Withheld
+from backend.services.sections_file import (
+    Deleted,
+    ExemptEntry,
+    Mask,
+    SectionEntry,
+    SectionsFile,
+    SubjectEntry,
+    read_sections_file,
+)
+from backend.settings import CHECKOUT_ROOT
 
 HEAD = """
 version = 1
@@ -97,3 +107,13 @@ def test_file_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str, words:
 def test_file_that_is_not_there_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(SectionError, match=r"DSAR_SECTIONS_FILE.*sections draft"):
         read_sections_file(tmp_path / "none.toml")
+
+
+def test_readme_documents_every_key_of_the_file() -> None:
+    text = (CHECKOUT_ROOT / "README.md").read_text("utf-8")
+    table = text.partition("| `version` | 1 |")[2].partition("\n\n")[0]
+    models = (SectionsFile, SubjectEntry, SectionEntry, Mask, Deleted, ExemptEntry)
+    keys = {each.alias or name for model in models for name, each in model.model_fields.items()}
+    keys |= set(FACT_NAMES)
+    keys -= {"version"}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", table)] == []

@@ -1,0 +1,55 @@
+"""What a column's name tells, in the languages of its lists."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from backend.services.telling_names import looks_personal, looks_secret, words
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lastLoginIP", ["last", "login", "ip"]),
+        ("HausNr", ["haus", "nr"]),
+        ("Straße", ["strasse"]),
+        ("Empfänger_Größe", ["empfaenger", "groesse"]),
+        ("prénom", ["prenom"]),
+        ("contraseña", ["contrasena"]),
+        ("имя", []),
+    ],
+)
+def test_words_of_a_name_are_small_and_without_accents(name: str, expected: list[str]) -> None:
+    assert words(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("t", "email"), ("t", "last_login_ip"), ("customers", "name"),
+        ("t", "Vorname"), ("t", "Geburtsdatum"), ("t", "geb_datum"), ("t", "Straße"),
+        ("t", "rechnungsanschrift"), ("t", "kontaktTelefonnummer"), ("kunden", "name"),
+        ("t", "prénom"), ("t", "code_postal"), ("t", "date_naissance"), ("utilisateurs", "nom"),
+        ("t", "apellidos"), ("t", "dirección"), ("clientes", "nombre"),
+    ],
+)  # fmt: skip
+def test_looks_personal_in_each_language(table: str, column: str) -> None:
+    assert looks_personal(table, column)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("products", "name"), ("t", "title"), ("t", "genre"), ("waren", "name"), ("t", "preis"),
+        ("produits", "nom"), ("productos", "nombre"), ("t", "dateiname"), ("t", "anzahl"),
+    ],
+)  # fmt: skip
+def test_looks_personal_leaves_things_alone(table: str, column: str) -> None:
+    assert not looks_personal(table, column)
+
+
+@pytest.mark.parametrize("name", ["password_digest", "Passwort", "mot_de_passe", "contraseña"])
+def test_looks_secret_in_each_language(name: str) -> None:
+    assert looks_secret(name, sa.Text())
+    assert not looks_secret(name, sa.Date())
