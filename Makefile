@@ -19,7 +19,7 @@ test: $(VENV)/.dev ## every test; PostgreSQL comes from a wheel
 	$(PY) -m coverage report --skip-covered $(COVERAGE_ARGS)
 
 test-deploy: $(VENV)/.dev ## the release where it runs; needs root, a network, tools of .ci/run
-	$(PY) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS) tests/deploy
+	$(PY) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) tests/deploy
 
 lint: $(VENV)/.dev ## ruff, mypy --strict and the import contract
 	$(PY) -m ruff check .

@@ -20,7 +20,7 @@ from tests.deploy.debian import Machine, booted
 from tests.deploy.release import VERSION, a_release, command, tracked
 from tests.harness import wait_for
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("debian")]
+pytestmark = pytest.mark.timeout(900)
 
 SCHEDULER: Final = "dsar-scheduler.service"
 DATABASE: Final = "/var/lib/dsar/by-credential.sqlite3"

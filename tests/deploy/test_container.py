@@ -22,7 +22,7 @@ from tests.deploy.conftest import Debian
 from tests.deploy.release import VERSION, command
 from tests.harness import wait_for
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("debian")]
+pytestmark = pytest.mark.timeout(900)
 
 BASE: Final = "docker.io/library/debian:bookworm-slim"
 IMAGE: Final = "localhost/levqor-dsar:test"

@@ -17,7 +17,7 @@ with sqlite3.connect("dsar.sqlite3") as connection:
     connection.execute("INSERT OR IGNORE INTO users (id, email, name) VALUES (?, ?, ?)", person)
 """
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("release")]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
