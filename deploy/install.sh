@@ -5,7 +5,7 @@
 #
 # As root, from an unpacked release. Without a WHEEL the program is built from here. Starts nothing
 # and migrates nothing; what is there already is kept, so it may be run again, and it is also how an
-# upgrade is installed. pip's own variables (PIP_INDEX_URL and so on) are respected.
+# upgrade is installed. The way back is /opt/dsar/releases/VERSION/deploy/install.sh. pip's own variables (PIP_INDEX_URL and so on) are respected.
 set -eu
 
 fail() {
@@ -63,6 +63,12 @@ else
         --no-build-isolation --no-deps "${wheel:-$here}"
     "$release/bin/dsar" --version
     touch "$release/complete"
+fi
+# Beside the program, what belongs to it outside: a rollback runs the copy of this script there.
+if [ "$here" != "$release" ]; then
+    rm -rf "$release/deploy"
+    cp -R "$here/deploy" "$release/deploy"
+    cp "$here/requirements.lock" "$here/pyproject.toml" "$release"
 fi
 ln -sfn "$release" /opt/dsar/venv
 

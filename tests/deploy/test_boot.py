@@ -49,7 +49,7 @@ with sqlite3.connect(path) as connection:
 
 
 def install(root: Path, wheels: Path) -> None:
-    """Run install.sh in the root, twice: the second time it keeps what is there."""
+    """Run install.sh in the root, twice: the second time it keeps what is there. Then roll back."""
     for name in tracked():
         (root / "src" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CHECKOUT_ROOT / name, root / "src" / name)
@@ -62,6 +62,15 @@ def install(root: Path, wheels: Path) -> None:
         printed = command("chroot", root, *offline, "/src/deploy/install.sh", wheel, timeout=600)
         assert told in printed
         assert "Installed. Next:" in printed
+    ours = ("usr/local/bin/dsar", "etc/systemd/system/dsar-scheduler.service")
+    kept = [(root / name).read_bytes() for name in ours]
+    for name in ours:
+        (root / name).write_text("of a newer release\n")
+    (root / "opt/dsar/venv").unlink()
+    (root / "opt/dsar/venv").symlink_to("/opt/dsar/releases/9.9.9")
+    command("chroot", root, f"/opt/dsar/releases/{VERSION}/deploy/install.sh")
+    assert [(root / name).read_bytes() for name in ours] == kept
+    assert str((root / "opt/dsar/venv").readlink()) == f"/opt/dsar/releases/{VERSION}"
 
 
 def drop_in(root: Path, unit: str, name: str, text: str) -> None:

@@ -21,9 +21,10 @@ KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load(
     (ROOT / "deploy" / "container" / "compose.yaml").read_text()
 )
-KUSTOMIZATION: Final[dict[str, Any]] = yaml.safe_load(
-    (KUBERNETES / "kustomization.yaml").read_text()
-)
+PARTS: Final[dict[str, dict[str, Any]]] = {
+    path.parent.name: yaml.safe_load(path.read_text())
+    for path in KUBERNETES.glob("*/kustomization.yaml")
+}
 VERSION: Final[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 NAMES: Final = {PREFIX + name.upper() for name in Settings.model_fields} | {"DSAR_SECRETS_DIR"}
 LONGEST_STOP: Final = (
@@ -32,7 +33,7 @@ LONGEST_STOP: Final = (
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(KUBERNETES.glob("*.yaml")):
+    for path in sorted(KUBERNETES.rglob("*.yaml")):
         if path.name != "kustomization.yaml":
             for document in yaml.safe_load_all(path.read_text()):
                 yield f"{path.name}:{document['kind']}:{document['metadata']['name']}", document
@@ -63,14 +64,21 @@ def test_manifest_misspelt_is_refused() -> None:
         kubernetes_validate.validate(spoilt, "1.34", strict=True)
 
 
-def test_kustomization_names_files_that_are_there_and_this_release() -> None:
-    files = {path.name for path in KUBERNETES.glob("*.yaml")}
-    by_hand = {"secret.example.yaml", "cronjob.yaml", "migrate-job.yaml"}
-
-    assert files - set(KUSTOMIZATION["resources"]) == by_hand | {"kustomization.yaml"}
-    assert KUSTOMIZATION["images"] == [{"name": "levqor-dsar", "newTag": VERSION}]
-    assert KUSTOMIZATION["labels"][0]["pairs"]["app.kubernetes.io/version"] == VERSION
+def test_kustomizations_name_every_file_and_one_image_of_this_release() -> None:
+    release = PARTS["release"]
+    assert release["images"] == [{"name": "levqor-dsar", "newTag": VERSION}]
+    assert release["labels"][0]["pairs"]["app.kubernetes.io/version"] == VERSION
+    for name, part in PARTS.items():
+        files = {path.name for path in (KUBERNETES / name).glob("*.yaml")}
+        named = set(part.get("resources", []))
+        assert files - {"kustomization.yaml"} == named - {"../settings"}, name
+        # What runs the image has it from there, and so the settings.
+        runs = name not in ("release", "settings")
+        assert (part.get("components") == ["../release"]) is runs, name
+        assert ("../settings" in named) is runs, name
     assert len(PODS) == 4
+    for pod in PODS.values():
+        assert [container["image"] for container in pod["containers"]] == ["levqor-dsar"]
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -124,7 +132,7 @@ def test_cronjob_sweeps_never_overlap() -> None:
 
 
 def test_settings_of_cluster_files_exist() -> None:
-    for path in [*KUBERNETES.glob("*.yaml"), ROOT / "deploy" / "container" / "compose.yaml"]:
+    for path in [*KUBERNETES.rglob("*.yaml"), ROOT / "deploy" / "container" / "compose.yaml"]:
         named = set(re.findall(r"DSAR_[A-Z_]+", path.read_text()))
         assert named <= NAMES, path
 
