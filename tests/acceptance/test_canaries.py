@@ -1,8 +1,8 @@
 """Every personal column holds a token of its own; none may turn up where it does not belong.
 
 In the ZIP each exported token is there exactly as often as it should be, no withheld one, none of
-another person's. In stdout, stderr, logs, last_error, attempts, sweeps and file names there is
-none at all, whatever fails and however talkative the logs are.
+another person's. In stdout, stderr, logs, last_error, attempts, sweeps, metrics and file names
+there is none at all, whatever fails and however talkative the logs are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.factories import insert_all, table
 from tests.harness import Done, World, members, unpacked
 
 REFERENCE = "CANARY-REF-4f1c"
+METRICS = "dsar.prom"
 # Numbers that stand out, where a column takes no text.
 ADA, BOB = 880_001_001, 880_002_002
 MODELS = {
@@ -62,12 +63,17 @@ def row_of(person: int, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def canaries(world: World) -> World:
+    _count_what_happens(world)
     with world.begin() as connection:
         for person in (ADA, BOB):
             for name, model in MODELS.items():
                 insert_all(connection, model, [row_of(person, name)])
     world.request(ADA, REFERENCE)
     return world
+
+
+def _count_what_happens(world: World) -> None:
+    world.environment["DSAR_METRICS_TEXTFILE"] = str(world.root / METRICS)
 
 
 def expected() -> tuple[set[str], set[str]]:
@@ -110,14 +116,17 @@ def test_archive_holds_each_exported_token_once_and_no_other(canaries: World) ->
 
 
 def everything_outside(world: World, done: Done) -> str:
-    """All that a sweep leaves outside its archives: output, rows, file names."""
+    """All that a sweep leaves outside its archives: output, rows, file names, metrics."""
     columns = ("last_error", "claimed_by", "export_sha256", "claimed_from", "export_state")
     rows = [[row[column] for column in columns] for row in world.rows()]
     with world.engine.connect() as connection:
         sweeps = connection.execute(sa.text("SELECT * FROM dsar_sweeps")).all()
     names = [path.name for path in (world.exports / ".versions").glob("*")]
+    metrics = (world.root / METRICS).read_text()
+    assert "dsar_sweeps_total" in metrics
+    attempts = world.attempts()
     return "\n".join(
-        [done.stdout, done.stderr, repr(rows), repr(world.attempts()), repr(sweeps), repr(names)]
+        [done.stdout, done.stderr, metrics, *map(repr, (rows, attempts, sweeps, names))]
     )
 
 
@@ -159,6 +168,7 @@ def test_sweep_of_unreadable_values_is_faithful_and_leaks_no_token(sqlite_world:
     SQLite holds them, and so does the export.
     """
     world = sqlite_world
+    _count_what_happens(world)
     with world.begin() as connection:
         for name, model in MODELS.items():
             insert_all(connection, model, [row_of(ADA, name)])
