@@ -23,6 +23,11 @@ as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON o
 version = click.version_option(package_name="levqor-dsar", message="levqor-dsar %(version)s")
 
 
+# Of an empty cell.
+_EMPTY = "–"
+_LONG_WORD = 32
+
+
 class Moment(click.ParamType[date]):
     """An option that is a day (``date``) or an instant (``datetime``, naive without an offset)."""
 
@@ -92,26 +97,65 @@ def _as_json(value: Any) -> Any:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = ""
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    note: str = "",
+    optional: Sequence[str] = (),
 ) -> None:
     """Print a table on the terminal, then a note. Empty cells show as a dash; of a table without
     rows only the note is shown.
+
+    ``optional`` columns are left out where they hold nothing, and from the last on where words
+    would not fit; which, is said below the table.
     """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, not markup: a reference in square brackets is not a colour.
-        table.add_row(*(value if isinstance(value, Text) else Text(_cell(value)) for value in row))
     console = Console()
+    # Text, not markup: a reference in square brackets is not a colour.
+    cells = [[v if isinstance(v, Text) else Text(_cell(v)) for v in row] for row in rows]
+    filled, shown = _fitting(
+        columns, [[c.plain for c in r] for r in cells], optional, console.width
+    )
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for index in shown:
+        table.add_column(columns[index], overflow="fold")
+    for row in cells:
+        table.add_row(*(row[index] for index in shown))
     if table.row_count or not note:
         console.print(table)
+    if table.row_count and (missing := [columns[index] for index in filled if index not in shown]):
+        console.print(Text(f"(too narrow for: {', '.join(missing)}; see --json)"))
     if note:
         console.print(Text(note))
+
+
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str], width: int
+) -> tuple[list[int], list[int]]:
+    """The columns that hold something, and of these the ones that fit, by their places."""
+    filled = [
+        index
+        for index, name in enumerate(columns)
+        if name not in optional or any(row[index] != _EMPTY for row in rows)
+    ]
+
+    def needed(index: int) -> int:
+        # A border and two blanks; the longest word, unless it is very long: that is broken.
+        words = (
+            word for text in (columns[index], *(r[index] for r in rows)) for word in text.split()
+        )
+        return 3 + min(_LONG_WORD, max(map(len, words), default=1))
+
+    shown = list(filled)
+    for name in reversed(optional):
+        if 1 + sum(map(needed, shown)) <= width:
+            break
+        shown = [index for index in shown if columns[index] != name]
+    return filled, shown
 
 
 def counted(number: int, noun: str) -> str:
@@ -128,7 +172,7 @@ def coloured(text: str, style: str) -> object:
 
 def _cell(value: object) -> str:
     if value is None or value == "":
-        return "–"
+        return _EMPTY
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, int) and not isinstance(value, bool):

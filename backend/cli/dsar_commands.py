@@ -123,14 +123,13 @@ def request(
       dsar request --user-id 42
       dsar request --user-id 42 --reference GDPR-2026-17 --received-at 2026-11-03
     """
-    from backend.services.collection import count_rows
+    from backend.services.collection import find_subject
     from backend.services.dsar_collectors import collection
 
     with operator() as requests:
         declared = collection(current_runtime())
-        subject = declared.subject(user_id, None)
-        # Finds out whether there is such a user, before the request is opened rather than after.
-        count_rows(declared, subject)
+        # Whether there is such a user is known before the request is opened rather than after.
+        subject = find_subject(declared, declared.subject(user_id, None))
         at = None if received_at is None else instant_of(received_at)
         opened = requests.open(
             subject.user_id,
@@ -240,7 +239,13 @@ def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> N
             "counts": counts,
         },
         json_wanted,
-        lambda: print_table("requests", columns, rows, note=note or "no requests at all"),
+        lambda: print_table(
+            "requests",
+            columns,
+            rows,
+            note=note or "no requests at all",
+            optional=("notes", "error", "tries", "next try"),
+        ),
     )
 
 
@@ -261,7 +266,8 @@ def show_request(reference_id: str, json_wanted: bool) -> None:
     def on_terminal() -> None:
         print_table("request", ("what", "value"), list(asdict(details.request).items()))
         rows = [[attempt[column] for column in columns] for attempt in details.attempts]
-        print_table("attempts", columns, rows)
+        optional = ("error_code", "duration_ms", "bytes", "worker")
+        print_table("attempts", columns, rows, optional=optional)
 
     show(
         {"request": asdict(details.request), "attempts": list(details.attempts)},
@@ -394,6 +400,7 @@ def _without_subject(found: Sequence[RequestSummary]) -> dict[int, bool] | None:
 
 def _notes(each: RequestSummary, gone: dict[int, bool] | None) -> str:
     notes = {
+        "no date of receipt": True if each.requested_at is None else None,
         "person gone": True if gone and gone.get(each.request_id) else None,
         "held": each.held_at,
         "extended": each.extended_at,

@@ -169,7 +169,8 @@ def _print_tables(made: Report) -> None:
         for each in (*value["buckets"], {"from": "total"} | value["requests"])
     ]
     title = f"requests received from {value['from']} to {value['to']}"
-    print_table(title, (f"{value['by']} from", *columns, "on time"), rows)
+    heads = (f"{value['by']} from", *columns, "on time")
+    print_table(title, heads, rows, optional=("overdue", "cancelled", "extended", "held"))
     spans = {
         "receipt to completion, days": value["requests"]["receipt_to_completion_days"],
         "receipt to hand-over, days": value["requests"]["receipt_to_delivery_days"],

@@ -18,7 +18,7 @@ from backend.errors import BusyError, UsageError, WrongState
 from backend.models import DSARRequest
 from backend.services.control import Controller
 from backend.services.deadlines import MAX_EXTENSION_MONTHS, due_at, end_of_day
-from backend.services.request_rows import REQUESTS
+from backend.services.request_rows import REQUESTS, as_stored, instant_or_none
 from backend.services.requests import Requests, RequestSummary, hold_ended, lock_request
 
 _REASON_LENGTH: Final = 1000
@@ -71,8 +71,12 @@ class Cases:
             raise WrongState(f"{reference_id} is cancelled; open a new request")
         if row["delivered_at"] is not None:
             raise WrongState(f"{reference_id} was handed over; there is nothing to extend")
-        query = sa.select(REQUESTS.c.requested_at).where(REQUESTS.c.id == row["id"])
-        received: datetime | None = connection.execute(query).scalar()
+        if DSARRequest.STATUS_COMPLETED in (row["status"], row["claimed_from"]):
+            raise WrongState(
+                f"{reference_id} is completed; hand it over, then: dsar delivered {reference_id}"
+            )
+        query = sa.select(as_stored(REQUESTS.c.requested_at)).where(REQUESTS.c.id == row["id"])
+        received = instant_or_none(connection.execute(query).scalar())
         if received is None:
             raise WrongState(f"{reference_id} has no day of receipt; set its requested_at")
         last = due_at(received, zone=self._zone)
@@ -168,7 +172,7 @@ class Cases:
     ) -> None:
         if at > now:
             raise WrongState(f"{at:%Y-%m-%d %H:%M} UTC lies in the future; say when it was handed")
-        completed: datetime | None = row["completed_at"]
+        completed = instant_or_none(row["completed_at"])
         if completed and at.astimezone(self._zone).date() < completed.astimezone(self._zone).date():
             raise WrongState(
                 f"{reference_id} was completed on {completed.astimezone(self._zone):%Y-%m-%d}; it "

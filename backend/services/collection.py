@@ -29,8 +29,8 @@ from backend.services.sections import (
     TableSection,
     left_out,
 )
-from backend.services.snapshot import Snapshot, open_snapshot
-from backend.services.subject_keys import canonical, kind_of, same_key
+from backend.services.snapshot import Snapshot, faithful, open_snapshot
+from backend.services.subject_keys import canonical, kind_of, other_writings, same_key
 from backend.services.table_rendering import function_rows, table_renderer
 from backend.services.wording import humanised, in_language
 
@@ -88,7 +88,7 @@ def open_collection(
         statement_seconds=timeout,
         rows_per_second=runtime.settings.rows_per_second,
     ) as snapshot:
-        _prove_subject(collection, snapshot, subject)
+        subject = _find_subject(collection, snapshot, subject)
 
         def streams() -> Iterator[SectionStream | FileStream]:
             _ask_ahead(snapshot, collection.sections, subject, checkpoint)
@@ -121,6 +121,17 @@ def _ask_ahead(
     snapshot.ask_ahead(tables[: next(with_files, None)], subject, checkpoint)
 
 
+def find_subject(collection: Collection, subject: Subject) -> Subject:
+    """The person as the people's table writes their key.
+
+    Raises ``SubjectNotFound``, ``SubjectNotInReplica``, ``DatabaseUnreachable``, ``DatabaseBusy``.
+    """
+    runtime = collection.runtime
+    timeout = runtime.settings.export_timeout_seconds
+    with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
+        return _find_subject(collection, snapshot, subject)
+
+
 def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
     """How many rows each section holds of a person, in one snapshot; writes nothing."""
     runtime = collection.runtime
@@ -128,7 +139,7 @@ def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
     subject = collection.subject(subject.user_id, subject.reference_id)
     counts = {}
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
-        _prove_subject(collection, snapshot, subject)
+        subject = _find_subject(collection, snapshot, subject)
         for section in collection.sections:
             if not isinstance(section, TableSection):
                 counts[section.name] = sum(1 for _ in section.rows(subject))
@@ -225,7 +236,9 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
     section = collection.request
     columns = section.read_columns()
     controller = Controller(collection.runtime.control, collection.runtime.clock)
-    query = sa.select(*columns, section.table.c.user_id.label("owner")).where(
+    dialect = collection.runtime.control.dialect.name
+    read = [faithful(column, dialect) for column in columns]
+    query = sa.select(*read, section.table.c.user_id.label("owner")).where(
         reference_is(controller, subject.reference_id)
     )
     row = controller.read(lambda connection: connection.execute(query).first())
@@ -236,13 +249,25 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
     return [dump_object({str(c.name): plain(v) for c, v in zip(columns, row, strict=False)})]
 
 
-def _prove_subject(collection: Collection, snapshot: Snapshot, subject: Subject) -> None:
-    """Raise unless the person is there; tell a lagging replica from a person who is gone."""
+def _find_subject(collection: Collection, snapshot: Snapshot, subject: Subject) -> Subject:
+    """The person as the people's table writes their key.
+
+    Raises unless they are there; tells a lagging replica from a person who is gone.
+    """
     if snapshot.has_any(collection.account, subject):
-        return
+        return subject
+    for key in other_writings(collection.key, subject.user_id):
+        other = Subject(key, subject.reference_id)
+        if snapshot.has_any(collection.account, other):
+            return other
     runtime = collection.runtime
     if runtime.settings.source_may_lag and _may_be_in_primary(collection, subject):
         raise SubjectNotInReplica("the user is not in the replica yet; it will be tried again")
+    if subject.reference_id is None:
+        column = collection.key
+        raise SubjectNotFound(
+            f"the user does not exist: nobody in {column.table.name} has that {column.name}"
+        )
     raise SubjectNotFound("the request's user does not exist (any more); cancel the request")
 
 

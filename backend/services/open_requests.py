@@ -16,7 +16,7 @@ from backend.services.control import Controller
 from backend.services.deadlines import MAX_EXTENSION_MONTHS, NEARLY_DUE, first_receipt_due_from
 from backend.services.request_rows import REQUESTS
 from backend.services.requests import OPEN
-from backend.services.subject_keys import bound, canonical
+from backend.services.subject_keys import bound, canonical, other_writings
 
 # Whoever has more than this many is not helped by the exact number, and each sweep counts.
 COUNTED_AT_MOST: Final = 10_000
@@ -89,7 +89,7 @@ def without_subject(
                 found = _existing(connection, key, owners.values())
         except (DSARError, SQLAlchemyError):
             return None
-        gone |= {each for each, owner in owners.items() if _canonical(key, owner) not in found}
+        gone |= {each for each, owner in owners.items() if not found & _writings(key, owner)}
     return gone
 
 
@@ -102,9 +102,14 @@ def _owners(control: Controller, request_ids: Collection[int]) -> dict[int, Any]
 def _existing(
     connection: Connection, key: sa.Column[Any], owners: Collection[Any]
 ) -> set[Hashable | None]:
-    wanted = [each for each in (bound(key, owner) for owner in owners) if each is not None]
+    written = (each for owner in owners for each in (owner, *other_writings(key, owner)))
+    wanted = [each for each in (bound(key, one) for one in written) if each is not None]
     rows = connection.execute(sa.select(key).where(key.in_(wanted))).scalars() if wanted else ()
     return {_canonical(key, each) for each in rows}
+
+
+def _writings(key: sa.Column[Any], owner: Any) -> set[Hashable | None]:
+    return {_canonical(key, owner), *other_writings(key, owner)}
 
 
 def _canonical(key: sa.Column[Any], owner: Any) -> Hashable | None:

@@ -23,9 +23,8 @@ from backend.clock import Clock
 from backend.engines import make_snapshot_engine
 from backend.errors import UsageError
 from backend.models import DSARAttempt, DSARRequest
-from backend.services.control import aware
 from backend.services.deadlines import due_on, start_of_day, urgency
-from backend.services.request_rows import ATTEMPTS, REQUESTS
+from backend.services.request_rows import ATTEMPTS, REQUESTS, as_stored, instant_or_none
 from backend.services.snapshot import open_snapshot
 
 _STATEMENT_SECONDS: Final = 3600.0
@@ -242,10 +241,10 @@ class _Count:
     def add(
         self, requested: Any, status: str, completed: Any, delivered: Any, months: int, held: bool
     ) -> None:
-        received_at = _instant(requested)
+        received_at = instant_or_none(requested)
         if received_at is None:
             return
-        completed_at, delivered_at = _instant(completed), _instant(delivered)
+        completed_at, delivered_at = instant_or_none(completed), instant_or_none(delivered)
         day = received_at.astimezone(self._period.zone).date()
         due = self._due(day, months=1 + months, zone=self._period.zone)
         for figures in (self.total, self.buckets[self._period.bucket(day)]):
@@ -292,15 +291,11 @@ def _count_answered(
 def _requests_of(period: Period) -> sa.Select[Any]:
     r = REQUESTS.c
 
-    def raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-        # As the driver has it: on SQLite one text that is no date must not cost the report.
-        return sa.type_coerce(column, sa.types.NullType())
-
     return sa.select(
-        raw(r.requested_at),
+        as_stored(r.requested_at),
         r.status,
-        raw(r.completed_at),
-        raw(r.delivered_at),
+        as_stored(r.completed_at),
+        as_stored(r.delivered_at),
         r.extension_months,
         sa.or_(r.held_at.is_not(None), r.held_seconds > 0),
     ).where(r.requested_at >= period.begins_at, r.requested_at < period.ends_at)
@@ -341,10 +336,3 @@ def _count_attempts(
 
 def _stream(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
     return iter(connection.execute(query.execution_options(yield_per=_CHUNK_ROWS)))
-
-
-def _instant(value: Any) -> datetime | None:
-    try:
-        return None if value is None else aware(value)
-    except ValueError:
-        return None

@@ -114,6 +114,23 @@ def oldest(statuses: Iterable[str], limit: int) -> sa.Subquery:
     return sa.union_all(*(sa.select(walk.c.id) for walk in walks)).subquery("oldest")
 
 
+def as_stored(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """A column of instants as the driver has it; for ``instant_or_none``.
+
+    An application may have put into SQLite what is no date, and one such row must not keep all
+    others from being read.
+    """
+    return sa.type_coerce(column, sa.types.NullType()).label(column.name)
+
+
+def instant_or_none(value: Any) -> datetime | None:
+    """What ``as_stored`` gave, as an aware instant in UTC; None for what is no date."""
+    try:
+        return None if value is None else aware(value)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
 UNCLAIMED: Final[dict[str, Any]] = {
     "claimed_from": None,
     "claimed_by": None,

@@ -21,8 +21,15 @@ from backend.errors import BadReference, BusyError, RequestNotFound, UsageError,
 from backend.models import DSARRequest
 from backend.references import is_usable_reference
 from backend.services.control import Controller
-from backend.services.deadlines import due_at, urgency
-from backend.services.request_rows import ATTEMPTS, REQUESTS, oldest, reference_is
+from backend.services.deadlines import due_at, end_of_day, urgency
+from backend.services.request_rows import (
+    ATTEMPTS,
+    REQUESTS,
+    as_stored,
+    instant_or_none,
+    oldest,
+    reference_is,
+)
 
 # Not answered yet, as the law counts: a failed request is as late as a pending one.
 OPEN: Final = (
@@ -41,6 +48,9 @@ _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 @dataclass(frozen=True, slots=True)
 class RequestSummary:
     """A request as an operator sees it. Times are aware UTC; ``due_at`` is the law's deadline.
+
+    Where the database holds no date of receipt, or something that is none, ``requested_at`` and
+    ``due_at`` are None.
 
     ``next_attempt_at`` is set while a pending request backs off; ``held_at`` while it is held.
     ``held_seconds`` is the length of all its holds that are over, and ``due_if_suspended_at``,
@@ -299,7 +309,7 @@ _LOCKED_COLUMNS: Final = (
     REQUESTS.c.status,
     REQUESTS.c.claimed_from,
     REQUESTS.c.export_state,
-    REQUESTS.c.completed_at,
+    as_stored(REQUESTS.c.completed_at),
     REQUESTS.c.extended_at,
     REQUESTS.c.held_at,
     REQUESTS.c.held_seconds,
@@ -311,10 +321,10 @@ _COLUMNS: Final = (
     REQUESTS.c.id,
     REQUESTS.c.gdpr_reference_id,
     REQUESTS.c.status,
-    REQUESTS.c.requested_at,
+    as_stored(REQUESTS.c.requested_at),
     REQUESTS.c.attempts,
     REQUESTS.c.next_attempt_at,
-    REQUESTS.c.completed_at,
+    as_stored(REQUESTS.c.completed_at),
     REQUESTS.c.exported_at,
     REQUESTS.c.export_state,
     REQUESTS.c.export_bytes_size,
@@ -336,7 +346,7 @@ _COLUMNS: Final = (
 
 
 def _summary(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
-    requested_at = row["requested_at"]
+    requested_at = instant_or_none(row["requested_at"])
     months = 1 + row["extension_months"]
     due = None if requested_at is None else due_at(requested_at, months=months, zone=zone)
     answered = row["status"] not in OPEN
@@ -349,7 +359,7 @@ def _summary(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
         urgency=None if due is None or answered else urgency(due, now),
         attempts=row["attempts"],
         next_attempt_at=_later(row, now),
-        completed_at=row["completed_at"],
+        completed_at=instant_or_none(row["completed_at"]),
         exported_at=row["exported_at"],
         export_state=row["export_state"],
         bytes=row["export_bytes_size"],
@@ -364,7 +374,7 @@ def _summary(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
         held_at=row["held_at"],
         held_seconds=row["held_seconds"],
         hold_reason=row["hold_reason"],
-        due_if_suspended_at=_suspended(due, row, now),
+        due_if_suspended_at=_suspended(due, row, now, zone),
         delivered_at=row["delivered_at"],
         legal_hold_at=row["legal_hold_at"],
         legal_hold_reason=row["legal_hold_reason"],
@@ -378,12 +388,19 @@ def _later(row: RowMapping, now: datetime) -> datetime | None:
     return at if waits and at > now else None
 
 
-def _suspended(due: datetime | None, row: RowMapping, now: datetime) -> datetime | None:
-    """The deadline moved by the time that the request was held; None for one that never was."""
+def _suspended(
+    due: datetime | None, row: RowMapping, now: datetime, zone: tzinfo
+) -> datetime | None:
+    """The deadline moved by the whole days that the request was held; None for one that never was.
+
+    It ends with a day as well; what is left of a day is not counted, to be on the safe side.
+    """
     held = timedelta(seconds=row["held_seconds"])
     if row["held_at"] is not None:
         held += max(timedelta(0), now - row["held_at"])
-    return due + held if due is not None and held else None
+    if due is None or not held:
+        return None
+    return end_of_day(due.astimezone(zone).date() + timedelta(days=held.days), zone)
 
 
 def not_found(reference_id: str) -> RequestNotFound:

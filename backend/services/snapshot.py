@@ -120,7 +120,7 @@ class Snapshot:
         read = set(section.read_columns())
 
         def build(key: Any) -> sa.Select[Any]:
-            shown = [_read(each, dialect) if each in read else each for each in columns]
+            shown = [faithful(each, dialect) if each in read else each for each in columns]
             return sa.select(*shown).where(section.owned_by(key)).order_by(*section.ordering())
 
         return keyed(self.connection.engine, section, use, build)
@@ -154,7 +154,7 @@ class Snapshot:
         return int(self.connection.execute(query).scalar_one())
 
 
-def _read(column: sa.Column[Any], dialect: str) -> sa.ColumnElement[Any]:
+def faithful(column: sa.Column[Any], dialect: str) -> sa.ColumnElement[Any]:
     """How a column is read so that its value survives.
 
     An enum is read as what is stored, a number as the driver has it: SQLAlchemy turns a MariaDB

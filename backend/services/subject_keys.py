@@ -100,6 +100,20 @@ def bound(column: sa.Column[Any], key: Any) -> ColumnElement[Any] | None:
     return sa.bindparam(None, value, _parameter_type(column))
 
 
+def other_writings(column: sa.Column[Any], key: Any) -> list[str]:
+    """How else this column may write the same key: a UUID that is kept as text, in capitals or not.
+
+    Other texts that differ by capitals are two people's.
+    """
+    if kind_of(column) is not KeyKind.TEXT or not isinstance(key, str):
+        return []
+    try:
+        UUID(key)
+    except ValueError:
+        return []
+    return [each for each in (key.lower(), key.upper()) if each != key]
+
+
 def _written(column: sa.Column[Any], key: Any) -> Any:
     """The key as this column holds it. Raises ``ValueError`` when it cannot."""
     value = canonical(column, key)

@@ -15,6 +15,7 @@ from backend.failures import Failure, Kind
 from backend.services.assembly import Services
 from backend.services.cases import Cases
 from backend.services.deadlines import due_at
+from backend.services.dsar_exporter import persist_dsar_export
 from backend.services.open_requests import deadline_counts
 from backend.services.outlook import look
 from backend.services.requests import Requests
@@ -209,6 +210,10 @@ def test_hold_does_not_move_the_deadline_but_tells_where_it_would_be(sqlite_worl
         assert again.held_at == datetime(2026, 3, 2, 10, tzinfo=UTC)
         assert again.hold_reason == "second"
         assert again.due_if_suspended_at == due_at(received) + timedelta(days=3)
+        frozen.tick(timedelta(hours=20))  # less than a day, which is not counted
+        shown = Requests(services.controller).find("R").request
+        assert shown.due_if_suspended_at == due_at(received) + timedelta(days=3)
+        frozen.tick(-timedelta(hours=20))
         cases.resume("R")
         frozen.tick(timedelta(days=5))
         cases.hold("R", reason="third")
@@ -217,6 +222,36 @@ def test_hold_does_not_move_the_deadline_but_tells_where_it_would_be(sqlite_worl
     assert shown.held_seconds == 4 * 86400
     assert shown.due_at == due_at(received)
     assert shown.due_if_suspended_at == due_at(received) + timedelta(days=4)
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+def test_extend_what_is_answered_or_cancelled_is_refused(sqlite_world: World, status: str) -> None:
+    sqlite_world.request(7, "R", requested_at=datetime.now(UTC), status=status)
+    with sqlite_world.services() as services, pytest.raises(WrongState, match=status):
+        cases_of(services).extend("R", reason="too late")
+
+
+def test_requests_whose_receipt_is_no_date_are_listed_all_the_same(sqlite_world: World) -> None:
+    """SQLite takes anything from an application that writes to the table."""
+    world = sqlite_world
+    world.people(Person(7))
+    world.request(7, "GOOD")
+    world.request(7, "ODD")
+    with world.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE dsar_requests SET requested_at = 'soon', completed_at = 7 "
+            "WHERE gdpr_reference_id = 'ODD'"
+        )
+    with world.services() as services:
+        requests = Requests(services.controller)
+        listed = {each.reference_id: each for each in requests.list(statuses=None, limit=9)}
+        assert set(listed) == {"GOOD", "ODD"}
+        odd = requests.find("ODD").request
+        assert (odd.requested_at, odd.due_at, odd.completed_at) == (None, None, None)
+        with pytest.raises(WrongState, match="no day of receipt"):
+            cases_of(services).extend("ODD", reason="r")
+        assert persist_dsar_export("ODD")["ok"]
+        assert persist_dsar_export("GOOD")["ok"]
 
 
 def test_cancel_of_a_held_request_ends_the_hold(sqlite_world: World) -> None:

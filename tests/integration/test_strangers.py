@@ -231,12 +231,20 @@ def test_export_by_file_works_from_the_command_line(tmp_path: Path) -> None:
     ]
     preview = world.dsar("preview", "--user-id", UUID_A)
     assert preview.json["sections"]["lines"] == 2
-    assert world.dsar("request", "--user-id", UUID_A, "--reference", "R-1").returncode == 0
+    # In capitals it is the same UUID; kept is what the people's table has.
+    assert world.dsar("request", "--user-id", UUID_A.upper(), "--reference", "R-1").returncode == 0
+    assert world.row("R-1")["user_id"] == UUID_A
+    world.request(UUID_A.upper(), "R-2")
+    listed = {
+        each["reference_id"]: each["subject_gone"] for each in world.dsar("list").json["requests"]
+    }
+    assert listed == {"R-1": False, "R-2": False}
     unknown = world.dsar("request", "--user-id", UUID_A.replace("1", "9"))
     assert (unknown.returncode, "does not exist" in unknown.stderr) == (1, True)
     done = world.sweep("--workers", "2")
-    assert done.json["completed"] == 1, done.stderr
-    assert members(world.public("R-1"))["account.json"]["email"] == "mine@example.org"
+    assert done.json["completed"] == 2, done.stderr
+    for reference in ("R-1", "R-2"):
+        assert members(world.public(reference))["account.json"]["email"] == "mine@example.org"
     world.check_invariants()
     world.close()
 

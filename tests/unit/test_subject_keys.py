@@ -9,7 +9,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
-from backend.services.subject_keys import KeyKind, bound, canonical, kind_of, same_key, type_like
+from backend.services.subject_keys import (
+    KeyKind,
+    bound,
+    canonical,
+    kind_of,
+    other_writings,
+    same_key,
+    type_like,
+)
 
 POSTGRESQL: Any = postgresql.dialect
 MARIADB: Any = mysql.dialect
@@ -74,6 +82,13 @@ def test_bound_writes_as_the_column_holds_it(kind: Any, wanted: Any) -> None:
     parameter = bound(column(kind), U)
     assert isinstance(parameter, sa.BindParameter)
     assert parameter.value == wanted
+
+
+def test_other_writings_are_of_a_uuid_kept_as_text_alone() -> None:
+    assert other_writings(column(sa.Text()), str(U).upper()) == [str(U)]
+    assert other_writings(column(sa.CHAR(32)), U.hex) == [U.hex.upper()]
+    assert other_writings(column(sa.Text()), "Ada") == []
+    assert other_writings(column(sa.Uuid()), U) == []
 
 
 def test_same_key_knows_one_key_in_two_writings() -> None:
