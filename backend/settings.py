@@ -18,6 +18,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -73,7 +74,7 @@ def normalise_database_url(text: str) -> str:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise ValueError(
             "is not a database URL; write for example postgresql://user@host/name"
         ) from None
@@ -298,6 +299,19 @@ def load_settings() -> Settings:
         return Settings(_secrets_dir=secrets or None)  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
+    except (OSError, UnreadableSource) as error:
+        raise SettingsError(_unreadable(error)) from None
+
+
+def _unreadable(error: Exception) -> str:
+    """Which file of settings, the ``.env`` or a secret, cannot be read, and why."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError):
+        return "a file of settings or secrets cannot be read; look at .env and the secrets' folder"
+    return (
+        f"{cause.filename} cannot be read by this user ({cause.strerror}); give it to it, or "
+        "run this as its owner"
+    )
 
 
 def unknown_keys() -> list[str]:

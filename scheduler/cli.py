@@ -13,6 +13,7 @@ import click
 
 from backend.app import create_app
 from backend.cli.console import (
+    CONTEXT,
     ErrorLine,
     as_json,
     print_json,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 
-@click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ErrorLine, context_settings=CONTEXT)
 @version
 def cli() -> None:
     """Sweep the pending data-subject access requests: on a schedule, or once.
@@ -132,13 +133,17 @@ def healthcheck(json_wanted: bool) -> None:
     """
     from backend.heartbeat import STALE_SECONDS, HeartbeatFile
 
-    age = HeartbeatFile(load_settings().heartbeat_path).age_seconds()
+    path = load_settings().heartbeat_path
+    age = HeartbeatFile(path).age_seconds()
     healthy = age is not None and age < STALE_SECONDS
     value = {"ok": healthy, "age_seconds": None if age is None else round(age, 1)}
     if wants_json(json_wanted):
         print_json(value)
     else:
         print_table("scheduler", ("what", "value"), list(value.items()))
+    if not healthy:
+        why = "is not there" if age is None else f"is {age:.0f} s old"
+        click.echo(f"error: the scheduler's heartbeat, {path}, {why}", err=True)
     sys.exit(0 if healthy else EXIT_FAILED)
 
 

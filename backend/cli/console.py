@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,11 @@ from backend.failures import advice, failure_of
 if TYPE_CHECKING:
     from backend.services.requests import RequestSummary
 
+# As wide as the terminal, up to a line that is read with ease: at 80 the list of commands is cut.
+CONTEXT: Final[dict[str, Any]] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+}
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON on a terminal too.")
 # Read from the installed package when it is asked for, and not before: that search is slow.
 version = click.version_option(package_name="levqor-dsar", message="levqor-dsar %(version)s")

@@ -30,7 +30,7 @@ from backend.errors import UsageError
 def decrypt(source: str, identity: Path, output: Path | None, json_wanted: bool) -> None:
     """Decrypt an export into a file of its own (0600). Nothing is overwritten.
 
-    SOURCE is an .age file, or a request's reference, whose export is then read from the store.
+    Takes an .age file, or a request's reference, whose export is then read from the store.
     Needs pyrage: pip install 'levqor-dsar[encryption]'.
 
     \b

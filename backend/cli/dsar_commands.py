@@ -24,6 +24,7 @@ import click
 
 from backend.cli.case_commands import CASE_COMMANDS
 from backend.cli.console import (
+    CONTEXT,
     ErrorLine,
     Moment,
     as_json,
@@ -61,7 +62,7 @@ STATUSES = (
 )
 
 
-@click.group(cls=ErrorLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ErrorLine, context_settings=CONTEXT)
 @version
 def dsar() -> None:
     """Data-subject access requests: open, export, look at, mend.

@@ -139,7 +139,12 @@ def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
     subject = collection.subject(subject.user_id, subject.reference_id)
     counts = {}
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
-        subject = _find_subject(collection, snapshot, subject)
+        try:
+            subject = _find_subject(collection, snapshot, subject)
+        except SubjectNotFound:
+            raise SubjectNotFound(
+                f"user {subject.user_id} does not exist in the source database; check the id"
+            ) from None
         for section in collection.sections:
             if not isinstance(section, TableSection):
                 counts[section.name] = sum(1 for _ in section.rows(subject))

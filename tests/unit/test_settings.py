@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -58,6 +60,7 @@ def test_load_defaults_in_a_checkout_are_as_documented() -> None:
         ("DSAR_EXPORT_RECIPIENTS", "AGE-SECRET-KEY-1pa55word"),
         ("DSAR_DATABASE_URL", "not a url pa55word"),
         ("DSAR_DATABASE_URL", "oracle://u:pa55word@h/x"),
+        ("DSAR_DATABASE_URL", "postgresql://u:pa55word@h:port/x"),
         ("DSAR_DATABASE_URL", "sqlite://"),
         ("DSAR_DATABASE_URL", "sqlite:///:memory:"),
         ("DSAR_DATABASE_URL", "sqlite:///file:x?mode=memory&cache=shared&uri=true"),
@@ -179,3 +182,27 @@ def test_store_settings_are_read_as_written(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.store_options == (("endpoint", "http://h:9000?a=b"), ("region", "x"))
     assert found.export_recipients == (first, second)
     assert "h:9000" not in repr(found)
+
+
+@pytest.mark.parametrize("where", [".env", "secrets/DSAR_DATABASE_URL"])
+def test_load_file_that_may_not_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    path = tmp_path / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("DSAR_LOG_LEVEL=INFO")
+    if where != ".env":
+        monkeypatch.setenv("DSAR_SECRETS_DIR", str(path.parent))
+    original = Path.open
+
+    def refused(self: Path, *arguments: Any, **keywords: Any) -> Any:
+        # Root, as whom tests may run, is refused nothing.
+        if self.name == path.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr("builtins.open", lambda name, *rest, **more: refused(Path(name)))
+
+    with pytest.raises(SettingsError, match=rf"{path.name} cannot be read by this user"):
+        load_settings()
