@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from backend.models.types import UtcDateTime
+from backend.services.rendering import JsonText, text_of
 
 Row = Sequence[Any]
 Checkpoint = Callable[[], None]
@@ -273,4 +274,6 @@ class _Fetch:
 
 def _weight(value: Any) -> int:
     """About how many bytes a value takes; a large one is text, octets or JSON."""
+    if isinstance(value, JsonText):
+        value = text_of(value)
     return len(value) if hasattr(value, "__len__") else 8

@@ -1,9 +1,9 @@
 """Pushes turned into pulls: for libraries that want to read what this program wants to write.
 
-Encryption and uploads read from a source until its end; an archive is written as its rows come. A
-pump runs the reading side on a thread of its own, with a bounded number of bytes between the two.
-Whatever ends one side ends the other: an archive that fails makes the reader's next read raise, and
-a reader that failed makes the next write raise.
+Encryption, uploads and packing read from a source until its end; an archive is written as its rows
+come. A pump runs the reading side on a thread of its own, with a bounded number of bytes between
+the two. Whatever ends one side ends the other: an archive that fails makes the reader's next read
+raise, and a reader that failed makes the next write raise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Abandoned(Exception):
 class Pump:
     """The bytes between a writer and a reader on another thread. Made by ``pumped``."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._changed = threading.Condition()
         self._blocks: list[bytes] = []
         self._held = 0
@@ -38,7 +39,7 @@ class Pump:
         """Take these bytes, once there is room for them. Raises ``Abandoned`` without a reader."""
         block = bytes(data)
         with self._changed:
-            self._changed.wait_for(lambda: self._held < _CAPACITY_BYTES or self._reader_gone)
+            self._changed.wait_for(lambda: self._held < self._capacity or self._reader_gone)
             if self._reader_gone:
                 raise Abandoned
             if not block:
@@ -93,13 +94,16 @@ class Pump:
 
 
 @contextmanager
-def pumped(consume: Callable[[Pump], object], name: str) -> Iterator[Pump]:
+def pumped(
+    consume: Callable[[Pump], object], name: str, *, capacity: int = _CAPACITY_BYTES
+) -> Iterator[Pump]:
     """Run ``consume`` on a thread named ``name``; what the block writes is what it reads.
 
+    About ``capacity`` bytes may wait between the two.
     Leaves the block only when the reader has ended. Its error is raised here, in place of the
     ``Abandoned`` that it made of the block's writes; an error of the block's own wins.
     """
-    pump = Pump()
+    pump = Pump(capacity)
     failures: list[BaseException] = []
 
     def run() -> None:

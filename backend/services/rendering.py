@@ -88,17 +88,15 @@ def gathered(objects: Iterable[bytes]) -> Iterator[Rows]:
         yield joined(held)
 
 
-@dataclass(slots=True)
-class JsonText:
-    """A JSON column's own text, known to be JSON.
+# A JSON column's own text, known to be JSON. Not parsed, only to be printed again: that alone is
+# half the time of a big export. The encoder's own type: a class of ours costs two calls more a
+# value, 0.5 of the 4.6 µs that a row took its thread.
+JsonText = orjson.Fragment
 
-    Not parsed, only to be printed again: that alone is half the time of a big export.
-    """
 
-    text: str | bytes
-
-    def __len__(self) -> int:
-        return len(self.text)
+def text_of(value: JsonText) -> bytes:
+    """The text as it is."""
+    return orjson.dumps(value)
 
 
 def json_from_database(text: str | bytes) -> JsonText:
@@ -146,7 +144,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted(map(plain, value), key=repr)
     if isinstance(value, JsonText):
-        return json.loads(value.text, parse_constant=str)
+        return json.loads(text_of(value), parse_constant=str)
     return _as_text(value)
 
 
@@ -180,8 +178,6 @@ _TEXTUAL: Final = (
 
 def _default(value: Any) -> Any:
     # The commonest first: it is called for every one of them.
-    if type(value) is JsonText:
-        return orjson.Fragment(value.text)
     if type(value) is Decimal:
         return str(value)
     if isinstance(value, (enum.Enum, set, frozenset, Mapping, str, int, float, list, tuple)):
@@ -228,16 +224,12 @@ def dump_object(members: Mapping[str, Any]) -> bytes:
         lines = [
             dump_value(name)
             + b": "
-            + (_encoded(value.text) if isinstance(value, JsonText) else dump_value(value))
+            + (text_of(value) if isinstance(value, JsonText) else dump_value(value))
             for name, value in members.items()
         ]
         if not lines:
             return b"{}"
         return b"{\n  " + b",\n  ".join(line.replace(b"\n", b"\n  ") for line in lines) + b"\n}"
-
-
-def _encoded(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def dump_json(value: Any) -> bytes:

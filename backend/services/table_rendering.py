@@ -25,6 +25,7 @@ from backend.services.rendering import (
     not_finite,
     parse_json,
     plain,
+    text_of,
 )
 from backend.services.sections import (
     Exported,
@@ -140,7 +141,7 @@ def _withhold_paths(disposition: Exported) -> Change:
 
     def withhold(value: Any) -> Any:
         if isinstance(value, JsonText):
-            return JsonText(dump_json(apply_paths(parse_json(value.text), paths)))
+            return JsonText(dump_json(apply_paths(parse_json(text_of(value)), paths)))
         return None if value is None else apply_paths(value, paths)
 
     return lambda values, _: list(map(withhold, values))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
 import re
 import shutil
 import subprocess
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.services import zip_writer
+from backend.services.pump import Pump, pumped
 from backend.services.zip_writer import BUFFER_BYTES, SMALL_BYTES, ZipWriter
 
 MODIFIED_AT = datetime(2026, 3, 4, 5, 6, 8, tzinfo=UTC)
@@ -237,3 +240,78 @@ def test_target_that_is_full_says_so() -> None:
     archive = ZipWriter(Full(), modified_at=MODIFIED_AT, checkpoint=nothing)
     with pytest.raises(OSError, match="No space"), archive.member("root/a.json") as member:
         member.write(b"x")
+
+
+# -- the packing thread ---------------------------------------------------------------------------
+
+
+def packing_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "dsar-pack"]
+
+
+class Brittle(Pipe):
+    """A target that takes so many bytes, then raises."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.refused = 0
+
+    def write(self, data: bytes) -> None:
+        self.room -= len(data)
+        if self.room < 0:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "full")
+        super().write(data)
+
+
+def stream_noise_into(target: zip_writer.Target, blocks: int = 40) -> None:
+    archive = ZipWriter(target, modified_at=MODIFIED_AT, checkpoint=nothing)
+    with archive.member("root/large.bin") as member:
+        for _ in range(blocks):
+            member.write(noise(BUFFER_BYTES))
+    archive.close()
+
+
+def test_member_gets_a_thread_once_it_is_large() -> None:
+    archive = ZipWriter(Pipe(), modified_at=MODIFIED_AT, checkpoint=nothing)
+    with archive.member("root/small.json") as small:
+        small.write(text(SMALL_BYTES))
+        assert packing_threads() == []
+    with archive.member("root/large.json") as large:
+        large.write(text(SMALL_BYTES + 1))
+        assert len(packing_threads()) == 1
+    assert packing_threads() == []
+
+
+@pytest.mark.parametrize("room", [0, 1_000, 3 * BUFFER_BYTES, SMALL_BYTES + 20 * BUFFER_BYTES])
+def test_streamed_member_whose_target_fails_raises_that_and_writes_no_more(room: int) -> None:
+    target = Brittle(room)
+    with pytest.raises(OSError, match="full") as raised:
+        stream_noise_into(target)
+    assert raised.value.errno == errno.ENOSPC
+    assert target.refused == 1
+    assert packing_threads() == []
+
+
+def test_streamed_member_into_a_pump_whose_reader_fails_raises_the_readers_error() -> None:
+    def consume(source: Pump) -> None:
+        source.read()
+        raise KeyError("upload")
+
+    with pytest.raises(KeyError, match="upload"), pumped(consume, "test", capacity=1) as pump:
+        stream_noise_into(pump)
+    assert packing_threads() == []
+
+
+@pytest.mark.parametrize("error", [KeyError("mine"), KeyboardInterrupt("mine")])
+def test_streamed_member_whose_block_fails_raises_that_and_writes_no_more(
+    error: BaseException,
+) -> None:
+    target = Pipe()
+    archive = ZipWriter(target, modified_at=MODIFIED_AT, checkpoint=nothing)
+    with pytest.raises(type(error), match="mine"), archive.member("root/large.bin") as member:
+        member.write(noise(SMALL_BYTES + 1))
+        raise error
+    assert packing_threads() == []
+    assert b"PK\x07\x08" not in target.content
