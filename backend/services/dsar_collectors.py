@@ -138,14 +138,20 @@ API_TOKENS: Final = TableSection(
 # A log line belongs to whoever did it and to whoever it was done to. Of a line in which somebody
 # else acted, that person's key, address and browser are theirs, not the data subject's.
 _SOMEBODY_ELSE: Final = Masked(Reason.OTHER_PERSON, unless_own="actor_user_id")
+# Where details name who acted. A text among them is the application's to keep free of names.
+_WHO_ACTED: Final = (
+    *("actor", "actor_name", "actor_email", "impersonator"),
+    *("staff", "staff_name", "staff_email"),
+)
 
 AUDIT_LOGS: Final = TableSection(
     name="audit_logs",
     table=_table(AuditLog),
     owner_paths=(OwnerPath("actor_user_id"), OwnerPath("subject_user_id")),
     order_by=("id",),
-    columns=_exported("id", "action", "details", "created_at")
+    columns=_exported("id", "action", "created_at")
     | {
+        "details": Exported(paths=dict.fromkeys(_WHO_ACTED, _SOMEBODY_ELSE)),
         "actor_user_id": _SOMEBODY_ELSE,
         "subject_user_id": Masked(Reason.OTHER_PERSON, unless_own="subject_user_id"),
         "ip_address": _SOMEBODY_ELSE,

@@ -255,10 +255,9 @@ class _Comparison:
         for path, token in row.parts[name].items():
             self.tokens += 1
             where = f"{name}.{path}" if path else name
-            if path:
-                flaw = (
-                    Flaw.WITHHELD if isinstance(exported.paths[path], Withheld) else Flaw.UNMASKED
-                )
+            part = exported.paths.get(path)
+            if part is not None and not (isinstance(part, Masked) and self._is_own(row, part)):
+                flaw = Flaw.WITHHELD if isinstance(part, Withheld) else Flaw.UNMASKED
                 yield from self._hidden(section, where, token, flaw)
             elif self._texts.get(section, "").count(token.text) != 1:
                 yield ProofFinding(Flaw.MISSING, section, where, "its token is not there once")

@@ -19,7 +19,6 @@ from backend.services.scratch_values import Token, Tokens, copied, in_base64, st
 from backend.services.sections import (
     Exported,
     Hop,
-    Masked,
     OwnerPath,
     TableSection,
 )
@@ -227,8 +226,7 @@ def _type_name(column: sa.Column[Any]) -> str:
 def _naming_people(section: TableSection) -> set[str]:
     """The columns of a section's table that hold a person's key."""
     owners = {path.column for path in section.owner_paths if not path.hops}
-    masks = {each.unless_own for each in section.columns.values() if isinstance(each, Masked)}
-    return owners | {each for each in masks if each is not None}
+    return owners | section.deciding_columns()
 
 
 def _left_out(section: TableSection, row: ScratchRow) -> bool:

@@ -55,7 +55,7 @@ class Masked:
     """The row is exported, this value replaced by a note; Art. 15(4) asks for no more.
 
     With ``unless_own`` (a column of the same table that holds a person's key) the value stays
-    where that key is the data subject's.
+    where that key is the data subject's; so it does for a path within JSON.
     """
 
     reason: str
@@ -248,7 +248,7 @@ class TableSection:
                 "declare each one exported, withheld or masked"
             )
         named = {*self.order_by, *(c for path in self.owner_paths for c in path.first_columns)}
-        named |= {d.unless_own for d in self.columns.values() if isinstance(d, Masked)} - {None}  # type: ignore[arg-type]
+        named |= self.deciding_columns()
         if self.leave_out_deleted:
             named.add(self.leave_out_deleted.column)
         if self.language:
@@ -267,9 +267,16 @@ class TableSection:
         wanted = {name for name, d in self.columns.items() if not isinstance(d, Withheld)}
         return [column for column in self.table.columns if column.name in wanted]
 
+    def deciding_columns(self) -> set[str]:
+        """The columns that masks, of columns or of paths, depend on."""
+        whole = self.columns.values()
+        parts = (part for d in whole if isinstance(d, Exported) for part in d.paths.values())
+        masks = (each for each in (*whole, *parts) if isinstance(each, Masked))
+        return {each.unless_own for each in masks if each.unless_own is not None}
+
     def extra_columns(self) -> list[sa.Column[Any]]:
         """Withheld columns that are read all the same, only to decide about a mask."""
-        needed = {d.unless_own for d in self.columns.values() if isinstance(d, Masked)}
+        needed = self.deciding_columns()
         return [
             column
             for column in self.table.columns

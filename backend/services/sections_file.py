@@ -71,7 +71,12 @@ class JsonParts(_Strict):
     """What becomes of parts of a JSON column, by dotted path."""
 
     withheld: dict[str, str] = {}
-    masked: dict[str, str] = {}
+    masked: dict[str, Mask] = {}
+
+    @field_validator("masked", mode="before")
+    @classmethod
+    def _short_masks(cls, masked: object) -> object:
+        return _masks(masked)
 
 
 class Deleted(_Strict):
@@ -127,9 +132,7 @@ class SectionEntry(_Strict):
     @field_validator("masked", mode="before")
     @classmethod
     def _short_masks(cls, masked: object) -> object:
-        if not isinstance(masked, dict):
-            return masked
-        return {k: {"reason": v} if isinstance(v, str) else v for k, v in masked.items()}
+        return _masks(masked)
 
     @field_validator("facts")
     @classmethod
@@ -291,7 +294,15 @@ def _unquoted(name: str) -> str:
 
 def _paths(parts: JsonParts) -> Mapping[str, Withheld | Masked]:
     withheld = {path: Withheld(reason) for path, reason in parts.withheld.items()}
-    return withheld | {path: Masked(reason) for path, reason in parts.masked.items()}
+    masked = {path: Masked(mask.reason, mask.unless_own) for path, mask in parts.masked.items()}
+    return withheld | masked
+
+
+def _masks(masked: object) -> object:
+    """Masks, of which a text alone is the reason."""
+    if not isinstance(masked, dict):
+        return masked
+    return {k: {"reason": v} if isinstance(v, str) else v for k, v in masked.items()}
 
 
 def _known_facts(facts: dict[str, Any]) -> dict[str, Any]:

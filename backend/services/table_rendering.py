@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -34,12 +35,14 @@ from backend.services.sections import (
     Masked,
     Subject,
     TableSection,
+    Withheld,
     apply_paths,
 )
 from backend.services.subject_keys import same_key
 
 Renderer = Callable[[Sequence[Sequence[Any]]], Rows]
 Column = Sequence[Any]
+Paths = Mapping[str, Withheld | Masked]
 # Makes of a column's values what is shown, given all columns as they were read.
 Change = Callable[[Column, Sequence[Column]], Column]
 
@@ -82,7 +85,7 @@ def _changes(
     if isinstance(disposition, Masked):
         yield _mask(disposition, places, subject.user_id)
     elif isinstance(disposition, Exported) and disposition.paths:
-        yield _withhold_paths(disposition)
+        yield _withhold_paths(disposition.paths, places, subject.user_id)
     if any_type or _may_be_miswritten(section.table.columns[name].type):
         yield _correct
 
@@ -136,15 +139,61 @@ def _mask(mask: Masked, places: Mapping[str, int], own_key: Any) -> Change:
     return change
 
 
-def _withhold_paths(disposition: Exported) -> Change:
-    paths = disposition.paths
+def _withhold_paths(paths: Paths, places: Mapping[str, int], own_key: Any) -> Change:
+    masks = (part for part in paths.values() if isinstance(part, Masked))
+    deciding = sorted({mask.unless_own for mask in masks if mask.unless_own is not None})
+    if not deciding:
+        replace = _replacing(paths)
+        return lambda values, _: list(map(replace, values))
+    by_own: dict[frozenset[str], Callable[[Any], Any]] = {}
 
-    def withhold(value: Any) -> Any:
+    def change(values: Column, columns: Sequence[Column]) -> Column:
+        shown = []
+        for value, *keys in zip(values, *(columns[places[name]] for name in deciding), strict=True):
+            own = frozenset(
+                name for name, key in zip(deciding, keys, strict=True) if same_key(key, own_key)
+            )
+            if own not in by_own:
+                by_own[own] = _replacing(
+                    {path: part for path, part in paths.items() if not _stays(part, own)}
+                )
+            shown.append(by_own[own](value))
+        return shown
+
+    return change
+
+
+def _stays(part: Withheld | Masked, own: frozenset[str]) -> bool:
+    return isinstance(part, Masked) and part.unless_own in own
+
+
+def _replacing(paths: Paths) -> Callable[[Any], Any]:
+    """What replaces these paths within a value. A text that names none of them stays as it is."""
+    may_name = _naming(paths)
+
+    def replace(value: Any) -> Any:
         if isinstance(value, JsonText):
-            return JsonText(dump_json(apply_paths(parse_json(text_of(value)), paths)))
+            text = text_of(value)
+            if not paths or (may_name and not may_name.search(text)):
+                return value
+            return JsonText(dump_json(apply_paths(parse_json(text), paths)))
         return None if value is None else apply_paths(value, paths)
 
-    return lambda values, _: list(map(withhold, values))
+    return replace
+
+
+def _naming(paths: Paths) -> re.Pattern[bytes] | None:
+    """What a JSON text holds if it has any of these paths; None where no look can tell.
+
+    A key may be written with escapes, of which those of ASCII begin so: then it is parsed.
+    """
+    needles = []
+    for path in paths:
+        keys = [key for key in path.split(".") if key != "*" and not key.isdecimal()]
+        if not keys or "/" in keys[-1] or not re.fullmatch(r"[ !#-\[\]-~]+", keys[-1]):
+            return None
+        needles.append(re.escape(f'"{keys[-1]}"'))
+    return re.compile("|".join([*needles, r"\\u00[0-7]"]).encode())
 
 
 def function_rows(section: FunctionSection | FilesSection, subject: Subject) -> Iterable[bytes]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from backend import package_files
 from backend.app import db
 from backend.errors import RequestNotFound, SubjectNotFound, UsageError, WrongSubject
-from backend.models import DSARRequest, User
+from backend.models import AuditLog, DSARRequest, User
 from backend.services.dsar_collectors import collect_all_user_data
 from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
 from backend.services.page import document
@@ -89,6 +89,9 @@ def test_persist_meta_states_what_the_law_wants(ada: World) -> None:
 
 
 def test_persist_log_line_by_staff_is_masked_but_kept(ada: World) -> None:
+    with ada.begin() as connection:
+        details = {"field": "name", "actor_name": "Sam Staff", "staff": {"email": "s@example.org"}}
+        connection.execute(sa.update(table(AuditLog)).values(details=details))
     export(ada, "R-7")
 
     logs = members(ada.public("R-7"))["audit_logs.json"]
@@ -97,8 +100,13 @@ def test_persist_log_line_by_staff_is_masked_but_kept(ada: World) -> None:
     for line in theirs:
         assert line["actor_user_id"] == line["ip_address"] == "[masked: another person]"
         assert line["subject_user_id"] == 7
+        assert line["details"] == {
+            "field": "name", "actor_name": "[masked: another person]",
+            "staff": "[masked: another person]",
+        }  # fmt: skip
     own = [line for line in logs if line["action"] == "workflow.edited"]
     assert all(line["actor_user_id"] == 7 for line in own)
+    assert all(line["details"]["actor_name"] == "Sam Staff" for line in own)  # it is their name
 
 
 def test_persist_completed_request_again_replaces_the_version(ada: World) -> None:

@@ -282,6 +282,45 @@ def test_renderer_withholds_paths_of_json_and_keeps_the_rest_exact() -> None:
     assert render(made, [1, 7, 8, "a", 1.5, None])["body"] is None
 
 
+def test_renderer_masks_paths_of_json_unless_the_row_is_the_persons_own() -> None:
+    made = section(
+        body=Exported(
+            paths={
+                "actor": Masked(Reason.OTHER_PERSON, unless_own="other"),
+                "key": Withheld(Reason.CREDENTIAL),
+            }
+        )
+    )
+    text = JsonText('{"actor": "Sam", "key": 1, "n": 2}')
+    theirs, own = (render(made, [1, 7, other, "a", 1.5, text])["body"] for other in (8, 7))
+    assert theirs == {"actor": "[masked: another person]", "key": "[withheld: credential]", "n": 2}
+    assert own == {"actor": "Sam", "key": "[withheld: credential]", "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "hidden"),
+    [
+        ("actor", r'{"\u0061ctor": 1}', True),
+        ("actor", '{"other":  "the actor"}', False),
+        ("a/b", r'{"a\/b": 1}', True),
+        ("äh", r'{"\u00e4h": 1}', True),
+        ("1", "[0, 1]", True),
+        ("*", '{"x": 1}', True),
+        ("list.*", '{"list": [1]}', True),
+        ("list.0.*", '{"list": [{"x": 1}]}', True),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_renderer_finds_paths_however_a_key_is_written(
+    path: str, text: str, hidden: bool, kind: Any
+) -> None:
+    made = section(body=Exported(paths={path: Withheld("r")}))
+    renderer = table_renderer(made, Subject(7, None), any_type=False)
+    shown = renderer([[1, 7, 8, "a", 1.5, JsonText(kind(text))]]).text.decode()
+    assert ("[withheld: r]" in shown) == hidden
+    assert (text in shown) == (not hidden)  # what names no path stands as it was
+
+
 def test_function_rows_are_rendered_by_the_same_rules() -> None:
     made = FunctionSection(
         name="f", rows=lambda subject: [{"at": dt.date(2026, 1, 1)}], facts=FACTS

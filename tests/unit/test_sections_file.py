@@ -36,7 +36,8 @@ owner = ["a", { column = "p", path = [
 exported = ["a", "tree"]
 withheld = { pin = "credential" }
 masked = { b = "another person", c = { reason = "r", unless_own = "a" } }
-json.tree = { withheld = { "x.*" = "credential" }, masked = { "y" = "another person" } }
+json.tree.withheld = { "x.*" = "credential" }
+json.tree.masked = { "y" = "another person", "z" = { reason = "r", unless_own = "a" } }
 """
 
 
@@ -57,7 +58,8 @@ def test_file_says_what_it_says(tmp_path: Path) -> None:
     assert section.dispositions() == {
         "a": EXPORTED,
         "tree": Exported(
-            {"x.*": Withheld("credential"), "y": Masked("another person")}, as_json=True
+            {"x.*": Withheld("credential"), "y": Masked("another person"), "z": Masked("r", "a")},
+            as_json=True,
         ),
         "pin": Withheld("credential"),
         "b": Masked("another person"),
