@@ -13,6 +13,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -90,7 +91,7 @@ def chunks(
             if on_postgresql:
                 found = read_cursor(cursor.connection, cursor.name, size, checkpoint)
             else:
-                found = _read(cursor, size, checkpoint)
+                found = _read(_fetching(connection.dialect, cursor), size, checkpoint)
             for rows in found:
                 yield convert(rows)
         result.close()
@@ -143,10 +144,22 @@ def named_as_sqlalchemys(connection: Connection) -> Iterator[None]:
         ) from error
 
 
-def _read(cursor: Any, size: ChunkSize, checkpoint: Checkpoint) -> Iterator[list[Row]]:
+def _fetching(dialect: sa.engine.Dialect, cursor: Any) -> Callable[[int], Sequence[Row]]:
+    """How so many rows are had of a cursor at once."""
+    if dialect.driver == "pymysql":
+        from backend.services.mariadb_rows import read_rows
+
+        return partial(read_rows, cursor)
+    fetch: Callable[[int], Sequence[Row]] = cursor.fetchmany
+    return fetch
+
+
+def _read(
+    fetch: Callable[[int], Sequence[Row]], size: ChunkSize, checkpoint: Checkpoint
+) -> Iterator[list[Row]]:
     while True:
         checkpoint()
-        rows = cursor.fetchmany(size.rows)
+        rows = fetch(size.rows)
         if not rows:
             return
         yield list(rows)

@@ -177,7 +177,8 @@ class Member:
     def __init__(self, archive: ZipWriter, name: str, packing: ExitStack) -> None:
         self._archive = archive
         self._entry = Entry(name, archive.size)
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._held = 0
         self._packing = packing
         self._pump: Pump | None = None
         self.digest = hashlib.sha256()
@@ -188,9 +189,10 @@ class Member:
 
     def write(self, data: bytes) -> None:
         """Add to the member's content. May raise what ``checkpoint`` and the target raise."""
-        self._buffer += data
-        limit = SMALL_BYTES if self._pump is None else BUFFER_BYTES
-        if len(self._buffer) > limit:
+        # Not copied into one buffer as they come: that was 0.14 of 3.55 µs a row.
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held > (SMALL_BYTES if self._pump is None else BUFFER_BYTES):
             self._flush()
 
     def _flush(self) -> None:
@@ -201,8 +203,13 @@ class Member:
             self._archive.local_header(self._entry)
             thread = pumped(self._stream, "dsar-pack", capacity=_WAITING_BYTES)
             self._pump = self._packing.enter_context(thread)
-        self._pump.write(self._buffer)
-        self._buffer.clear()
+        self._pump.write(self._taken())
+
+    def _taken(self) -> bytes:
+        content = b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = 0
+        return content
 
     def _stream(self, content: Pump) -> None:
         """The thread: pack what comes, until its end."""
@@ -233,7 +240,7 @@ class Member:
         self._archive.list_member(self._entry)
 
     def _finish_small(self) -> None:
-        content = bytes(self._buffer)
+        content = self._taken()
         self._account(content)
         packed = isal_zlib.compress(content, _LEVEL, -15)
         if len(packed) >= len(content):  # a photograph, say, or nothing at all
