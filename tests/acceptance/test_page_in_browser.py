@@ -17,10 +17,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from backend.clock import SYSTEM_CLOCK
 from backend.models import User, Workflow
 from backend.services.dsar_exporter import persist_dsar_export
+from backend.services.report import make_report
+from backend.services.report_page import render
 from tests.factories import Person, table
 from tests.harness import World
+from tests.integration.test_reports import MARCH, fill
 
 LOOK = Path(__file__).parents[1] / "browser" / "look.mjs"
 NODE_MODULES = os.environ.get("DSAR_TEST_NODE_MODULES")
@@ -123,3 +127,25 @@ def test_page_in_chromium_is_silent_accessible_and_fits(
         if name == "HOSTILE":
             for text in HOSTILE:  # in preferences, as a name and as a description
                 assert seen["text"].count(text) >= 3, text
+
+
+def test_report_in_chromium_is_silent_accessible_and_fits(
+    sqlite_world: World, tmp_path: Path
+) -> None:
+    pages = [tmp_path / "empty.html", tmp_path / "report.html"]
+    pages[0].write_text(render(make_report(sqlite_world.database_url, SYSTEM_CLOCK, MARCH)))
+    fill(sqlite_world)
+    pages[1].write_text(render(make_report(sqlite_world.database_url, SYSTEM_CLOCK, MARCH)))
+    views = [
+        (page, width, scheme)
+        for page in pages
+        for width, scheme in ((TELEPHONE, "light"), (DESKTOP, "dark"))
+    ]
+    for view, seen in zip(views, look(*views), strict=True):
+        assert seen["requests"] == [view[0].as_uri()]
+        assert seen["complaints"] == []
+        assert seen["scripts"] == 0
+        assert seen["violations"] == [], view
+        assert seen["passes"] > 15
+        assert not seen["tooWide"], view
+        assert ("No request was received" in seen["text"]) == (view[0] is pages[0])

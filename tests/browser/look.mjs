@@ -53,7 +53,8 @@ async function look(page, width, colorScheme) {
     language: document.documentElement.lang,
     text: document.body.innerText,
     scripts: document.scripts.length,
-    styled: getComputedStyle(document.querySelector(".skip")).position,
+    styled: document.styleSheets[0]?.cssRules.length > 0
+      && getComputedStyle(document.querySelector(".skip, main")).position,
     tooWide: document.documentElement.scrollWidth > innerWidth,
     broken: [...document.querySelectorAll("a[href^='#']")]
       .map((link) => link.getAttribute("href"))
