@@ -122,17 +122,16 @@ def print_table(
     console = Console()
     # Text, not markup: a reference in square brackets is not a colour.
     cells = [[v if isinstance(v, Text) else Text(_cell(v)) for v in row] for row in rows]
-    filled, shown = _fitting(
-        columns, [[c.plain for c in r] for r in cells], optional, console.width
-    )
+    texts = [[cell.plain for cell in row] for row in cells]
+    filled, widths = _fitting(columns, texts, optional, console.width)
     table = Table(title=title, title_justify="left", title_style="bold")
-    for index in shown:
-        table.add_column(columns[index], overflow="fold")
+    for index, width in widths.items():
+        table.add_column(columns[index], overflow="fold", width=width)
     for row in cells:
-        table.add_row(*(row[index] for index in shown))
+        table.add_row(*(row[index] for index in widths))
     if table.row_count or not note:
         console.print(table)
-    if table.row_count and (missing := [columns[index] for index in filled if index not in shown]):
+    if table.row_count and (missing := [columns[index] for index in filled if index not in widths]):
         console.print(Text(f"(too narrow for: {', '.join(missing)}; see --json)"))
     if note:
         console.print(Text(note))
@@ -140,27 +139,42 @@ def print_table(
 
 def _fitting(
     columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str], width: int
-) -> tuple[list[int], list[int]]:
-    """The columns that hold something, and of these the ones that fit, by their places."""
+) -> tuple[list[int], dict[int, int | None]]:
+    """The columns that hold something; and of these the ones that fit, with their widths.
+
+    All by their places. No width is given where none would keep every word whole.
+    """
+    texts = [[name, *(row[index] for row in rows)] for index, name in enumerate(columns)]
     filled = [
         index
         for index, name in enumerate(columns)
-        if name not in optional or any(row[index] != _EMPTY for row in rows)
+        if name not in optional or any(text != _EMPTY for text in texts[index][1:])
     ]
-
-    def needed(index: int) -> int:
-        # A border and two blanks; the longest word, unless it is very long: that is broken.
-        words = (
-            word for text in (columns[index], *(r[index] for r in rows)) for word in text.split()
-        )
-        return 3 + min(_LONG_WORD, max(map(len, words), default=1))
-
+    # The longest word, unless it is very long: that is broken.
+    least = [
+        min(_LONG_WORD, max((len(word) for text in each for word in text.split()), default=1))
+        for each in texts
+    ]
     shown = list(filled)
     for name in reversed(optional):
-        if 1 + sum(map(needed, shown)) <= width:
+        if _room(shown, width) >= sum(least[index] for index in shown):
             break
         shown = [index for index in shown if columns[index] != name]
-    return filled, shown
+    widths = {index: least[index] for index in shown}
+    spare = _room(shown, width) - sum(widths.values())
+    if spare < 0:
+        return filled, dict.fromkeys(shown)
+    most = {index: max(map(len, texts[index])) for index in shown}
+    while spare > 0 and (wanting := [i for i in shown if widths[i] < most[i]]):
+        for index in wanting[:spare]:
+            widths[index] += 1
+            spare -= 1
+    return filled, dict(widths)
+
+
+def _room(shown: Sequence[int], width: int) -> int:
+    """What a terminal leaves to the columns: each has a border and two blanks."""
+    return width - 1 - 3 * len(shown)
 
 
 def counted(number: int, noun: str) -> str:

@@ -188,4 +188,4 @@ _ANSWERED: Final = "handed over where that is recorded, else completed"
 
 
 def _percent(rate: float | None) -> str:
-    return "" if rate is None else f"{rate * 100:.1f} %"
+    return "" if rate is None else f"{rate * 100:.1f}%"

@@ -56,7 +56,7 @@ def coverage(json_wanted: bool) -> None:
             note=f"{seen}: {counted(len(rows), 'finding')}"
             if rows
             else f"{seen}: everything is covered",
-            optional=("section", "problem"),
+            optional=("columns", "section", "problem"),
         ),
     )
     if report.findings:

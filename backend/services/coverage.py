@@ -122,30 +122,36 @@ def _others(sections: Iterable[Section]) -> Iterator[tuple[str, Facts]]:
 
 def _facts_missing(stated: Iterable[tuple[str, Facts]]) -> Iterator[Finding]:
     """What no section states, once; then what single ones lack."""
-    missing = {name: missing_facts(facts) for name, facts in stated}
+    all_facts = dict(stated)
+    # What stands as a TODO says in its own place what is wanted.
+    begun = {name for each in all_facts.values() for name in FACT_NAMES if getattr(each, name)}
+    missing = {name: missing_facts(facts) for name, facts in all_facts.items()}
     everywhere = [fact for fact in FACT_NAMES if all(fact in each for each in missing.values())]
     if len(missing) > 1 and everywhere:
-        yield _fact_missing(None, everywhere)
+        yield _fact_missing(None, everywhere, begun)
         missing = {n: [f for f in each if f not in everywhere] for n, each in missing.items()}
     for name, facts in missing.items():
         if facts:
-            yield _fact_missing(name, facts)
+            yield _fact_missing(name, facts, begun)
 
 
-def _fact_missing(section: str | None, facts: Sequence[str]) -> Finding:
-    stated = [f'{each} = "{meaning}" ({article})' for each, (meaning, article) in _about(facts)]
-    who = "no section states" if section is None else "states no"
-    where = "[facts], for all" if section is None else "its facts, or into [facts] for all"
-    return Finding(
-        Problem.FACT_MISSING,
-        f"{who} {', '.join(facts)}, which the GDPR wants told; write into {where}: "
-        + "; ".join(stated),
-        section=section,
-    )
-
-
-def _about(facts: Sequence[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    return ((each, FACT_MEANINGS[each]) for each in facts)
+def _fact_missing(section: str | None, facts: Sequence[str], begun: set[str]) -> Finding:
+    todo = [each for each in facts if each in begun]
+    absent = [each for each in facts if each not in begun]
+    told = []
+    if absent:
+        who = "no section states" if section is None else "states no"
+        where = "[facts], for all" if section is None else "its facts, or into [facts] for all"
+        lines = [
+            f'{each} = "{FACT_MEANINGS[each][0]}" ({FACT_MEANINGS[each][1]})' for each in absent
+        ]
+        told.append(
+            f"{who} {', '.join(absent)}, which the GDPR wants told; write into {where}: "
+            + "; ".join(lines)
+        )
+    if todo:
+        told.append(f"settle the TODO of {', '.join(todo)}")
+    return Finding(Problem.FACT_MISSING, "; ".join(told), section=section)
 
 
 def _is_todo(reason: str) -> bool:

@@ -202,6 +202,7 @@ DSAR_REQUEST: Final = Wording(
         "de": "Die Anfrage, die mit dieser Kopie beantwortet wird.",
     },
     labels={
+        "user_id": {"en": "Your identifier", "de": "Ihre Kennung"},
         "gdpr_reference_id": {"en": "Reference", "de": "Zeichen"},
         "requested_at": {"en": "Received", "de": "Eingegangen"},
         "completed_at": {"en": "First answered", "de": "Zuerst beantwortet"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,9 +32,17 @@ def main_language(tag: str) -> str:
 
 
 def humanised(name: str) -> str:
-    """A table's or column's name as words: ``last_login_at`` gives ``Last login at``."""
-    words = name.replace("_", " ").replace("-", " ").strip()
-    return words[:1].upper() + words[1:]
+    """A table's or column's name as words: ``last_login_at`` gives ``Last login at``, and
+    ``billingPostalCode`` ``Billing postal code``.
+    """
+    if name.islower():
+        text = name.replace("_", " ").replace("-", " ").strip()
+    else:
+        parted = re.sub(r"([^\W\d_A-Z]|\d)([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", name)
+        first, *rest = re.split(r"[\s_-]+", parted.strip(" _-"))
+        # An acronym keeps its capitals.
+        text = " ".join([first, *(word if word.isupper() else word.lower() for word in rest)])
+    return text[:1].upper() + text[1:]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,6 +38,21 @@ def test_table_keeps_what_is_not_optional_and_what_is_not_empty(
     assert capsys.readouterr().out.count("–") == 2
 
 
+def test_table_wraps_at_words_and_breaks_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    rows = [("2026-11-02", 1, "a text of many words, which needs more than a line", "100.0 %")]
+    print_table("t", ("week from", "cancelled", "told", "on time"), rows)
+    text = capsys.readouterr().out
+    for word in ("2026-11-02", "cancelled", "100.0", "which", "needs"):
+        assert word in text
+    assert max(map(len, text.splitlines())) == 50
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table("t", ("week from", "cancelled", "told", "on time"), rows)
+    assert max(map(len, capsys.readouterr().out.splitlines())) == 20
+
+
 def test_counted_knows_one_from_many() -> None:
     assert [counted(n, "finding") for n in (0, 1, 1234)] == ["0 findings", "1 finding",
                                                              "1,234 findings"]  # fmt: skip

@@ -474,6 +474,15 @@ def test_page_calls_a_key_by_what_it_holds(kind: Any, label: str) -> None:
     assert told.texts("th")[:2] == [label, f"Your user {label.lower()}"]
 
 
+def test_page_knows_common_columns_however_they_are_written() -> None:
+    table = sa.Table("t", sa.MetaData(), sa.Column("FirstName", sa.Text))
+    section = replace(
+        VISITS, table=table, owner_paths=(OwnerPath("FirstName"),), wording=Wording(),
+        columns={"FirstName": EXPORTED},
+    )  # fmt: skip
+    assert "Vorname" in Page(rendered(section, [{"FirstName": "x"}], language="de")).texts("th")
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "value", "shown"),
     [

@@ -54,6 +54,11 @@ def test_in_language_takes_the_nearest(text: Any, language: str, expected: str) 
 
 def test_humanised_name_reads_as_words() -> None:
     assert humanised("last_login_at") == "Last login at"
+    assert humanised("BillingPostalCode") == "Billing postal code"
+    assert humanised("lastLoginIP") == "Last login IP"
+    assert humanised("VAT_number") == "VAT number"
+    assert humanised("ÜberschriftText") == "Überschrift text"
+    assert humanised("_") == ""
     assert humanised("") == ""
 
 

@@ -23,6 +23,7 @@ from backend.services.sections import (
     is_stated,
     left_out,
 )
+from backend.services.telling_names import words
 from backend.services.wording import humanised, in_language
 
 
@@ -86,9 +87,10 @@ class SectionWords:
         own = in_language(self._section.wording.labels.get(name, ""), self._words.language)
         if own:
             return clean(own)
-        common = self._words.get(f"columns.{name}", "")
+        plain = "_".join(words(name))  # FirstName is first_name
+        common = self._words.get(f"columns.{plain}", "")
         if common and not self._is_number(name):
-            common = self._words.get(f"keys.{name}", common)
+            common = self._words.get(f"keys.{plain}", common)
         return clean(common or humanised(name))
 
     def _is_number(self, name: str) -> bool:

@@ -50,7 +50,7 @@ def kind_of(column: sa.Column[Any] | None) -> Kind:
     if isinstance(kind, (sa.Date, sa.DateTime, sa.Time)):
         return Kind.MOMENT
     if isinstance(kind, sa.Integer):
-        names = column.primary_key or column.foreign_keys or column.name.endswith("id")
+        names = column.primary_key or column.foreign_keys or column.name.lower().endswith("id")
         return Kind.KEY if names else Kind.NUMBER
     if isinstance(kind, (sa.String, sa.types.NullType)) and tells(column.name, TIMES):
         # SQLite has no type for times, and keeps them as text. What is none is written as it is.
