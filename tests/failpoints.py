@@ -171,9 +171,10 @@ def _record_at_commit(point: Point) -> None:
     recording: list[bool] = []
     original = Claims._write_record
 
-    def write(*arguments: Any, **keywords: Any) -> None:
-        original(*arguments, **keywords)
+    def write(*arguments: Any, **keywords: Any) -> Any:
+        answers = original(*arguments, **keywords)
         recording.append(True)
+        return answers
 
     Claims._write_record = write  # type: ignore[method-assign]
 
@@ -255,14 +256,17 @@ def work_with_point(*arguments: Any) -> None:
     """What a worker process runs instead of ``scheduler.workers._work``."""
     from scheduler import workers
 
-    _install(os.environ["FAILPOINT_NAME"], os.environ["FAILPOINT_ACTION"])
-    workers._work(*arguments)
+    # One that was forked has the point already.
+    if workers._work is not work_with_point:
+        _install(os.environ["FAILPOINT_NAME"], os.environ["FAILPOINT_ACTION"])
+    vars(workers).get("real_work", workers._work)(*arguments)
 
 
 def _install_in_workers(name: str, action: str) -> None:
     """A spawned process imports what it runs by name, and this module is now ``__main__``."""
     from scheduler import workers
 
+    vars(workers)["real_work"] = workers._work
     os.environ |= {"FAILPOINT_NAME": name, "FAILPOINT_ACTION": action}
     workers._work = import_module("tests.failpoints").work_with_point
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from backend.errors import (
@@ -38,9 +38,11 @@ from backend.services.request_rows import (
     REQUESTS,
     UNCLAIMED,
     Claim,
+    ReadRow,
     claim_of,
     current,
     end_attempt,
+    ending_attempt,
     error_columns,
     expired,
     key_of,
@@ -49,6 +51,7 @@ from backend.services.request_rows import (
     reference_is,
 )
 from backend.services.retry_policy import RetryPolicy
+from backend.services.together import Answer, Step, together
 
 _PENDING: Final = DSARRequest.STATUS_PENDING
 _PROCESSING: Final = DSARRequest.STATUS_PROCESSING
@@ -106,9 +109,9 @@ class Following:
     """The claim after this one, taken in the transaction that records this one.
 
     A COMMIT is a flush of the database's log; a request that has one for its record and for the
-    next one's claim needs half as many. ``wanted`` is asked, with the record written, whether to
-    look for a request that was due at ``cutoff``, from ``after`` on in the claim's order (and from
-    the oldest, if there is none). Afterwards ``looked`` says whether that was
+    next one's claim needs half as many. ``wanted`` is asked, just before the record is written,
+    whether to look for a request that was due at ``cutoff``, from ``after`` on in the claim's order
+    (and from the oldest, if there is none). Afterwards ``looked`` says whether that was
     done, and ``claim`` is what was found: to be run or released by whoever recorded.
     """
 
@@ -161,7 +164,7 @@ class Claims:
         Requests that another worker is looking at right now are passed over, not waited for.
         """
 
-        def find(connection: Connection) -> RowMapping | None:
+        def find(connection: Connection) -> ReadRow | None:
             return connection.execute(self._due, {"cutoff": cutoff}).mappings().first()
 
         return self._claim(find, worker=worker, sweep_id=sweep_id, check=None)
@@ -180,7 +183,7 @@ class Claims:
             .with_for_update()
         )
 
-        def check(row: RowMapping) -> None:
+        def check(row: ReadRow) -> None:
             if row["status"] == _PROCESSING:
                 raise BusyError(f"{reference_id} is being exported by another worker; try later")
             if row["status"] == _CANCELLED:
@@ -193,7 +196,7 @@ class Claims:
                     f"replace it; to end the hold: dsar legal-hold {reference_id} --release"
                 )
 
-        def find(connection: Connection) -> RowMapping | None:
+        def find(connection: Connection) -> ReadRow | None:
             return connection.execute(query).mappings().first()
 
         claim = self._claim(find, worker=worker, sweep_id=None, check=check)
@@ -203,11 +206,11 @@ class Claims:
 
     def _claim(
         self,
-        find: Callable[[Connection], RowMapping | None],
+        find: Callable[[Connection], ReadRow | None],
         *,
         worker: str,
         sweep_id: str | None,
-        check: Callable[[RowMapping], None] | None,
+        check: Callable[[ReadRow], None] | None,
     ) -> Claim | None:
         def take(connection: Connection, *, numbers_reused: bool = False) -> Claim | None:
             row = find(connection)
@@ -227,32 +230,34 @@ class Claims:
             # to another. Tokens must still only grow.
             return self._control.run(lambda connection: take(connection, numbers_reused=True))
 
-    def _take_following(self, connection: Connection, following: Following) -> Claim | None:
-        row = self._find_following(connection, following)
+    def _take_following(
+        self, connection: Connection, following: Following, row: ReadRow | None
+    ) -> Claim | None:
+        if row is None and following.after is not None:
+            # Nothing after the last: perhaps something before it, released meanwhile.
+            (oldest,) = together(connection, (self._due, {"cutoff": following.cutoff}))
+            row = oldest.row
         if row is None:
             return None
         token = row["claim_token"] + 1
         return self._take(connection, row, token, following.worker, following.sweep_id)
 
-    def _find_following(self, connection: Connection, following: Following) -> RowMapping | None:
-        """The next one that is due: in the claim's order after the last, else the oldest.
+    def _next_due(self, following: Following) -> Step:
+        """What finds the next one that is due: in the claim's order after the last, if any.
 
         Whoever starts at the oldest each time walks over what earlier claims left in the index,
         which PostgreSQL cannot clear while any snapshot is open: beside one, 60,000 claims made
         the next one 650 pages long, and the claims of ten thousand requests took two minutes.
         """
         cutoff: dict[str, Any] = {"cutoff": following.cutoff}
-        if following.after is not None:
-            place = {"after": following.after.request_id}
-            row = connection.execute(self._due_after, cutoff | place).mappings().first()
-            if row is not None:
-                return row
-        return connection.execute(self._due, cutoff).mappings().first()
+        if following.after is None:
+            return self._due, cutoff
+        return self._due_after, cutoff | {"after": following.after.request_id}
 
     def _take(
         self,
         connection: Connection,
-        row: RowMapping,
+        row: ReadRow,
         token: int,
         worker: str,
         sweep_id: str | None,
@@ -268,30 +273,25 @@ class Claims:
         return int(connection.execute(query).scalar() or 0)
 
     def _write_claim(self, connection: Connection, claim: Claim) -> None:
-        connection.execute(
-            _TAKE,
-            {
-                "of_request": claim.request_id,
-                "status": _PROCESSING,
-                "claim_token": claim.token,
-                "claimed_from": claim.claimed_from,
-                "claimed_by": claim.worker,
-                "claimed_at": claim.claimed_at,
-                "lease_expires_at": claim.claimed_at + self._lease,
-            },
-        )
-        connection.execute(
-            _OPEN_ATTEMPT,
-            {
-                "request_id": claim.request_id,
-                "claim_token": claim.token,
-                "attempt": claim.attempt,
-                "sweep_id": claim.sweep_id,
-                "worker": claim.worker,
-                "started_at": claim.claimed_at,
-                "outcome": DSARAttempt.OUTCOME_RUNNING,
-            },
-        )
+        taken = {
+            "of_request": claim.request_id,
+            "status": _PROCESSING,
+            "claim_token": claim.token,
+            "claimed_from": claim.claimed_from,
+            "claimed_by": claim.worker,
+            "claimed_at": claim.claimed_at,
+            "lease_expires_at": claim.claimed_at + self._lease,
+        }
+        attempt = {
+            "request_id": claim.request_id,
+            "claim_token": claim.token,
+            "attempt": claim.attempt,
+            "sweep_id": claim.sweep_id,
+            "worker": claim.worker,
+            "started_at": claim.claimed_at,
+            "outcome": DSARAttempt.OUTCOME_RUNNING,
+        }
+        together(connection, (_TAKE, taken), (_OPEN_ATTEMPT, attempt))
 
     # -- holding -----------------------------------------------------------------------------
 
@@ -335,21 +335,25 @@ class Claims:
         def write(connection: Connection) -> None:
             nonlocal path, tries, found
             tries, found = tries + 1, (False, None)
-            row = self._lock_current(connection, claim)
+            now = self._lock_current(connection, claim)["now"]
             path = publish()
-            self._write_record(connection, claim, version, path, row["now"])
-            end_attempt(
-                connection,
-                claim,
-                row["now"],
-                DSARAttempt.OUTCOME_COMPLETED,
-                rows=rows,
-                bytes=version.size,
-                sha256=version.sha256,
+            steps = [self._recording(claim, version, path, now)]
+            steps.append(
+                ending_attempt(
+                    claim,
+                    now,
+                    DSARAttempt.OUTCOME_COMPLETED,
+                    rows=rows,
+                    bytes=version.size,
+                    sha256=version.sha256,
+                )
             )
             # Only at the first try: no record fails for the sake of the next claim.
             if following is not None and tries == 1 and following.wanted():
-                found = True, self._take_following(connection, following)
+                *_, due = self._write_record(connection, *steps, self._next_due(following))
+                found = True, self._take_following(connection, following, due.row)
+            else:
+                self._write_record(connection, *steps)
 
         while True:
             try:
@@ -395,27 +399,26 @@ class Claims:
                 raise Superseded("the claim was taken over while its record was in doubt")
             return False
 
-    def _write_record(
-        self, connection: Connection, claim: Claim, version: Version, path: str, now: datetime
-    ) -> None:
-        changed = connection.execute(
-            _RECORD,
-            key_of(claim)
-            | UNCLAIMED
-            | {
-                "status": _COMPLETED,
-                "exported_at": now,
-                "export_bytes_size": version.size,
-                "export_sha256": version.sha256,
-                "export_storage_path": path,
-                "export_claim_token": claim.token,
-                "export_state": DSARRequest.EXPORT_RECORDED,
-                "last_error": None,
-                "at": now,
-            },
-        ).rowcount
-        if changed != 1:
+    def _recording(self, claim: Claim, version: Version, path: str, now: datetime) -> Step:
+        recorded = {
+            "status": _COMPLETED,
+            "exported_at": now,
+            "export_bytes_size": version.size,
+            "export_sha256": version.sha256,
+            "export_storage_path": path,
+            "export_claim_token": claim.token,
+            "export_state": DSARRequest.EXPORT_RECORDED,
+            "last_error": None,
+            "at": now,
+        }
+        return _RECORD, key_of(claim) | UNCLAIMED | recorded
+
+    def _write_record(self, connection: Connection, *steps: Step) -> list[Answer]:
+        """Write the record, which is the first of the steps, and what goes with it."""
+        answers = together(connection, *steps)
+        if answers[0].changed != 1:
             raise Superseded("the claim is no longer current")
+        return answers
 
     def dispose(self, claim: Claim, failure: Failure, *, permanent: bool) -> Disposal:
         """End a claim whose attempt failed: plan a retry, or fail for good.
@@ -537,7 +540,7 @@ class Claims:
         return self._control.run(take)
 
     def _reclaim(
-        self, connection: Connection, row: RowMapping, now: datetime, repair_link: RepairLink
+        self, connection: Connection, row: ReadRow, now: datetime, repair_link: RepairLink
     ) -> Reclaimed:
         lost = lost_claim(row, now)
         crashes = row["crashes"] + 1
@@ -555,7 +558,7 @@ class Claims:
 
     def _lock_current(self, connection: Connection, claim: Claim) -> dict[str, Any]:
         """Lock the claim's row. Raises ``Superseded`` unless the claim is still current."""
-        row = connection.execute(self._lock, key_of(claim)).mappings().first()
+        row = together(connection, (self._lock, key_of(claim)))[0].row
         if row is None:
             raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
         return {"now": aware(row["now"])}

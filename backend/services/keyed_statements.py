@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect, Engine
 
+from backend.services.numbered import Numbered
 from backend.services.per_section import PerSection
 from backend.services.sections import TableSection
 from backend.services.subject_keys import KeyPlaces
@@ -52,28 +53,6 @@ class Keyed:
         if self._numbered is None:
             self._numbered = Numbered(self.query, dialect)
         return self._numbered.text, self._numbered.values(values)
-
-
-class Numbered:
-    """A statement compiled for PostgreSQL's own protocol."""
-
-    def __init__(self, query: sa.Select[Any], dialect: Dialect) -> None:
-        kind: Any = type(dialect)
-        compiled: Any = query.compile(dialect=kind(paramstyle="numeric_dollar"))
-        self.text: str = compiled.string
-        self._constants: dict[str, Any] = compiled.params
-        self._order: list[tuple[str, Callable[[Any], Any] | None]] = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in compiled.positiontup or ()
-        ]
-
-    def values(self, values: dict[str, Any]) -> list[Any]:
-        """All parameters' values in order; those that are not named are the statement's own."""
-        known = self._constants | values
-        return [
-            known[name] if process is None else process(known[name])
-            for name, process in self._order
-        ]
 
 
 _statements: WeakKeyDictionary[Engine, PerSection[Keyed]] = WeakKeyDictionary()

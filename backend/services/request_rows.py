@@ -6,7 +6,7 @@ reads, and the conditions that more than one statement has. Executes nothing but
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -22,6 +22,9 @@ from backend.services.export_store import ADOPTED_TOKEN
 REQUESTS: Final[sa.Table] = DSARRequest.__table__  # type: ignore[assignment]
 ATTEMPTS: Final[sa.Table] = DSARAttempt.__table__  # type: ignore[assignment]
 _PROCESSING: Final = DSARRequest.STATUS_PROCESSING
+
+# A row by its columns' names, read by SQLAlchemy or by ``together``.
+ReadRow = RowMapping | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ CLAIM_COLUMNS: Final = (
 )
 
 
-def claim_of(row: RowMapping, *, token: int, worker: str, sweep_id: str | None) -> Claim:
+def claim_of(row: ReadRow, *, token: int, worker: str, sweep_id: str | None) -> Claim:
     """The claim under a new token of a row read by ``CLAIM_COLUMNS`` and ``now``."""
     return Claim(
         request_id=row["id"],
@@ -171,7 +174,7 @@ def claim_of(row: RowMapping, *, token: int, worker: str, sweep_id: str | None) 
     )
 
 
-def lost_claim(row: RowMapping, now: datetime) -> Claim:
+def lost_claim(row: ReadRow, now: datetime) -> Claim:
     """The claim that an expired row was under. Without a ``claimed_from`` it came from pending."""
     return Claim(
         request_id=row["id"],
@@ -187,7 +190,7 @@ def lost_claim(row: RowMapping, now: datetime) -> Claim:
     )
 
 
-def recorded_token(row: RowMapping) -> int | None:
+def recorded_token(row: ReadRow) -> int | None:
     """The token of the version on record; None without one, or once its file was pruned."""
     if row["export_state"] == DSARRequest.EXPORT_UNVERIFIED:
         return ADOPTED_TOKEN
@@ -210,13 +213,16 @@ def end_attempt(
     connection: Connection, claim: Claim, now: datetime, outcome: str, **values: Any
 ) -> None:
     """Close the attempt's row, if it is still open."""
+    connection.execute(*ending_attempt(claim, now, outcome, **values))
+
+
+def ending_attempt(
+    claim: Claim, now: datetime, outcome: str, **values: Any
+) -> tuple[sa.Update, dict[str, Any]]:
+    """As ``end_attempt``, to be executed: the statement, and its parameters."""
     duration_ms = max(0, int((now - claim.claimed_at).total_seconds() * 1000))
-    connection.execute(
-        _END_ATTEMPT,
-        key_of(claim)
-        | {"outcome": outcome, "finished_at": now, "duration_ms": duration_ms}
-        | values,
-    )
+    ended = {"outcome": outcome, "finished_at": now, "duration_ms": duration_ms}
+    return _END_ATTEMPT, key_of(claim) | ended | values
 
 
 # SET is what the parameters name beside the key.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import warnings
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +37,46 @@ def test_keeper_renews_while_work_goes_on(world: World) -> None:
         with keeper(services, claim) as kept:
             wait_for(lambda: world.row("R")["lease_expires_at"] > first, "a renewal")
             kept.checkpoint()
+
+
+def test_keepers_one_after_the_other_share_a_thread_and_are_renewed(world: World) -> None:
+    world.request(7, "R")
+    before = renewers()
+    with world.services(lease_seconds=30) as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        for lease_seconds in (60, 0.4, 60, 0.2):
+            first = world.row("R")["lease_expires_at"]
+            with keeper(services, claim, lease_seconds=lease_seconds) as kept:
+                if lease_seconds < 1:
+                    wait_for(partial(expires_after, world, first), "a renewal")
+                kept.checkpoint()
+        with keeper(services, claim) as one, keeper(services, claim) as other:
+            one.checkpoint()
+            other.checkpoint()
+    assert len(renewers()) <= max(len(before), 2)
+
+
+def test_forked_process_starts_a_thread_of_its_own(world: World) -> None:
+    world.request(7, "R")
+    with world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        with keeper(services, claim, lease_seconds=60):
+            pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that threads do not come along
+        child = os.fork()
+    if child == 0:
+        with keeper(services, claim, lease_seconds=60):
+            os._exit(len(renewers()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def expires_after(world: World, instant: Any) -> bool:
+    return bool(world.row("R")["lease_expires_at"] > instant)
+
+
+def renewers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "dsar-lease"]
 
 
 def test_keeper_whose_row_was_taken_stops_the_work(world: World) -> None:

@@ -105,7 +105,7 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
         following = Following(far, "w:1", None, wanted=lambda: True, after=claim)
         verbs: dict[str, Callable[[], Any]] = {
             "claim": lambda: claims.claim_due(far, worker="w:1"),
-            "following": lambda: control.run(lambda c: claims._find_following(c, following)),
+            "following": lambda: control.run(lambda c: c.execute(*claims._next_due(following))),
             "reclaim": lambda: claims.reclaim_expired(limit=10, repair_link=lambda *_: None),
             "look": lambda: look(control, prune_before=long_ago),
             "prune": lambda: control.run(retention._mark_pruned),
