@@ -41,7 +41,7 @@ from scheduler.sweep import (
     run_sweep,
     tell_deadlines,
 )
-from scheduler.workers import run_here, run_in_processes
+from scheduler.workers import Parked, park, run_here, run_in_processes
 
 if TYPE_CHECKING:
     from backend.extensions import Runtime
@@ -100,9 +100,15 @@ def sweep(once: bool, limit: int | None, workers: int | None, json_wanted: bool)
             "say --once; for a process that sweeps on a schedule: dsar-scheduler run"
         )
     settings = _settings(workers)
-    shutdown = Shutdown(settings.drain_seconds)
-    shutdown.install()
-    result = _sweep_once(settings, shutdown, limit or settings.sweep_limit, json_wanted)
+    limit = limit or settings.sweep_limit
+    parked = park(settings, settings.workers, limit) if settings.workers > 1 else None
+    try:
+        shutdown = Shutdown(settings.drain_seconds)
+        shutdown.install()
+        result = _sweep_once(settings, shutdown, limit, json_wanted, parked)
+    finally:
+        if parked is not None:
+            parked.release()
     tell_deadlines(result.deadlines)
     if wants_json(json_wanted):
         print_json(result.as_dict())
@@ -158,7 +164,11 @@ def _settings(workers: int | None) -> Settings:
 
 
 def _sweep_once(
-    settings: Settings, shutdown: Shutdown, limit: int | None, json_wanted: bool
+    settings: Settings,
+    shutdown: Shutdown,
+    limit: int | None,
+    json_wanted: bool,
+    parked: Parked | None,
 ) -> SweepResult:
     metrics = Metrics(settings)
     app = create_app(settings)
@@ -174,6 +184,7 @@ def _sweep_once(
                 workers=settings.workers,
                 limit=limit,
                 finished=told.finished,
+                parked=parked,
             )
         else:
             run_slots = run_here(
