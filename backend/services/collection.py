@@ -18,7 +18,7 @@ from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
 from backend.services.control import Controller
 from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
-from backend.services.request_rows import reference_is
+from backend.services.request_rows import as_indexed, reference_is
 from backend.services.section_files import Listing, function_files, named_files
 from backend.services.sections import (
     Exemption,
@@ -88,10 +88,12 @@ def open_collection(
         statement_seconds=timeout,
         rows_per_second=runtime.settings.rows_per_second,
     ) as snapshot:
+        _ask_ahead(snapshot, collection.sections, subject, checkpoint)
         subject = _find_subject(collection, snapshot, subject)
 
         def streams() -> Iterator[SectionStream | FileStream]:
-            _ask_ahead(snapshot, collection.sections, subject, checkpoint)
+            if not snapshot.is_ahead:  # what proves the person was not the first of these
+                _ask_ahead(snapshot, collection.sections, subject, checkpoint)
             for place, section in enumerate(collection.sections):
                 checkpoint()
                 if not isinstance(section, TableSection):
@@ -238,15 +240,17 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
     """
     if not subject.reference_id:
         return []
-    section = collection.request
-    columns = section.read_columns()
-    controller = Controller(collection.runtime.control, collection.runtime.clock)
-    dialect = collection.runtime.control.dialect.name
-    read = [faithful(column, dialect) for column in columns]
-    query = sa.select(*read, section.table.c.user_id.label("owner")).where(
-        reference_is(controller, subject.reference_id)
-    )
-    row = controller.read(lambda connection: connection.execute(query).first())
+    runtime = collection.runtime
+    controller = Controller(runtime.control, runtime.clock)
+    if __name__ not in runtime.kept:
+        table, columns = collection.request.table, collection.request.read_columns()
+        read = [faithful(column, runtime.control.dialect.name) for column in columns]
+        owner = table.c.user_id.label("owner")
+        is_it = reference_is(controller, sa.bindparam("reference"))
+        runtime.kept[__name__] = columns, sa.select(*read, owner).where(is_it)
+    columns, query = runtime.kept[__name__]
+    parameters = {"reference": as_indexed(controller, subject.reference_id)}
+    row = controller.read(lambda connection: connection.execute(query, parameters).first())
     if row is None:
         raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
     if not same_key(row.owner, subject.user_id):

@@ -83,7 +83,7 @@ class ExportStore(Protocol):
     def stage(
         self, request_id: int, token: int, *, encrypted: bool = False
     ) -> AbstractContextManager[Target]:
-        """Open this claim's version for writing; durable once the block has ended well.
+        """Open this claim's version for writing; durable once it is published as well.
 
         On any exception nothing of it stays. ``encrypted`` says so in the version's name.
         """

@@ -93,6 +93,12 @@ class FirstRows:
                 return self._rows(number, asked, size)
         return None
 
+    def take_first(self, section: TableSection, size: ChunkSize) -> Iterator[list[Row]] | None:
+        """As ``take``, where it is the first of all."""
+        if self._next or self._asked[0].section is not section:
+            return None
+        return self.take(section, size)
+
     def _rows(self, number: int, asked: Asked, size: ChunkSize) -> Iterator[list[Row]]:
         count = 0
         with named_as_sqlalchemys(self._connection):

@@ -81,12 +81,25 @@ def expired(now: Any) -> sa.ColumnElement[bool]:
     )
 
 
-def reference_is(control: Controller, reference_id: str) -> sa.ColumnElement[bool]:
-    """The condition on the reference, without regard to case, such that its index serves it."""
+def reference_is(
+    control: Controller, reference_id: str | sa.BindParameter[str]
+) -> sa.ColumnElement[bool]:
+    """The condition on the reference, without regard to case, such that its index serves it.
+
+    Of a statement that is built once it is a parameter, to be given what ``as_indexed`` says.
+    """
     column = REQUESTS.c.gdpr_reference_id
-    if control.engine.dialect.name in ("sqlite", "postgresql"):
-        return sa.func.lower(column) == reference_id.lower()
-    return column == reference_id
+    wanted = as_indexed(control, reference_id) if isinstance(reference_id, str) else reference_id
+    return (sa.func.lower(column) if _by_lower(control) else column) == wanted
+
+
+def as_indexed(control: Controller, reference_id: str) -> str:
+    """The reference as its index has it."""
+    return reference_id.lower() if _by_lower(control) else reference_id
+
+
+def _by_lower(control: Controller) -> bool:
+    return control.engine.dialect.name in ("sqlite", "postgresql")
 
 
 def retention_order(control: Controller) -> list[sa.Column[Any]]:

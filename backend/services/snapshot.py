@@ -46,6 +46,8 @@ class Snapshot:
     taken_at: datetime
     pace: Pace | None = None
     _ahead: FirstRows | None = field(default=None, init=False)
+    _about: Subject | None = field(default=None, init=False)
+    _peeked: _Peeked | None = field(default=None, init=False)
     _asked: int = field(default=0, init=False)
 
     def chunk_size(self) -> ChunkSize:
@@ -67,7 +69,7 @@ class Snapshot:
         """
         self.settle()
         if self.connection.dialect.name != "postgresql" or self.pace is not None:
-            return
+            return  # MariaDB and SQLite answer one statement at a time
         asked = []
         for section in sections:
             found = self._rows_of(section)
@@ -79,12 +81,24 @@ class Snapshot:
             self._asked += 1
             name = f"dsar_{self._asked}"
             self._ahead = FirstRows(self.connection, asked, checkpoint, name)
+            self._about = subject
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether rows were asked for that are not read yet."""
+        return self._ahead is not None
 
     def settle(self) -> None:
         """Forget what was asked ahead and not read."""
         if self._ahead is not None:
             self._ahead.settle()
-            self._ahead = None
+            self._ahead = self._peeked = self._about = None
+
+    def _ahead_about(self, subject: Subject) -> FirstRows | None:
+        """What was asked ahead, if it was about that person; another's is thrown away."""
+        if self._about is not subject:
+            self.settle()
+        return self._ahead
 
     def chunks(
         self, section: TableSection, subject: Subject, size: ChunkSize, checkpoint: Checkpoint
@@ -94,9 +108,12 @@ class Snapshot:
         A row holds the section's read columns, then its extra ones. ``size`` wants to be told of
         what has come. ``checkpoint`` is called before every chunk and may raise to stop.
         """
-        if self._ahead is not None:
+        if (ahead := self._ahead_about(subject)) is not None:
+            if self._peeked is not None and self._peeked.section is section:
+                peeked, self._peeked = self._peeked, None
+                return peeked.chunks(size)
             checkpoint()
-            found = self._ahead.take(section, size)
+            found = ahead.take(section, size)
             if found is not None:
                 return found
         return self._select(self._rows_of(section), subject, size, checkpoint)
@@ -134,7 +151,13 @@ class Snapshot:
         return found if self.pace is None else self.pace.spread(found, checkpoint)
 
     def has_any(self, section: TableSection, subject: Subject) -> bool:
-        """Whether the section has a row of that person."""
+        """Whether the section has a row of that person; of the first one asked ahead it shows."""
+        size = self.chunk_size()
+        ahead = self._ahead_about(subject)
+        found = None if ahead is None else ahead.take_first(section, size)
+        if found is not None:
+            self._peeked = _Peeked(section, next(found, []), found, size)
+            return bool(self._peeked.first)
         self.settle()
 
         def build(key: Any) -> sa.Select[Any]:
@@ -152,6 +175,23 @@ class Snapshot:
         owned = section.owned_by(subject.user_id)
         query = sa.select(sa.func.count()).select_from(section.table).where(owned)
         return int(self.connection.execute(query).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class _Peeked:
+    """A section's first rows, read already, and those that follow at this size of chunks."""
+
+    section: TableSection
+    first: list[Row]
+    others: Iterator[list[Row]]
+    size: ChunkSize
+
+    def chunks(self, size: ChunkSize) -> Iterator[list[Row]]:
+        rows = self.first
+        while rows:
+            yield rows
+            self.size.rows = size.rows
+            rows = next(self.others, [])
 
 
 def faithful(column: sa.Column[Any], dialect: str) -> sa.ColumnElement[Any]:

@@ -62,6 +62,23 @@ def test_rows_asked_for_at_once_are_those_read_one_by_one(
         assert len(other) == 30 and not other & {row[0] for row in at_once["workflow_runs"]}
 
 
+def test_rows_asked_for_about_another_are_never_given(postgresql_world: World) -> None:
+    postgresql_world.people(Person(7, runs=10), Person(8, runs=20))
+    with snapshot_of(postgresql_world) as snapshot:
+        snapshot.ask_ahead(TABLES, ADA, nothing)
+        assert [row[0] for row in rows_of(snapshot, ACCOUNT, BOB)] == [8]
+        snapshot.ask_ahead(TABLES, ADA, nothing)
+        assert snapshot.has_any(ACCOUNT, ADA)
+        assert not snapshot.has_any(ACCOUNT, Subject(9, None))
+        assert len(rows_of(snapshot, WORKFLOW_RUNS, BOB)) == 20
+        snapshot.ask_ahead(TABLES, ADA, nothing)
+        assert snapshot.has_any(ACCOUNT, ADA)
+        assert [row[0] for row in rows_of(snapshot, ACCOUNT, BOB)] == [8]
+        snapshot.ask_ahead(TABLES, ADA, nothing)
+        assert snapshot.has_any(ACCOUNT, ADA)
+        assert [row[0] for row in rows_of(snapshot, ACCOUNT)] == [7]
+
+
 def test_section_that_nobody_takes_is_passed_over(postgresql_world: World) -> None:
     postgresql_world.people(Person(7, runs=100, logs=20))
     with snapshot_of(postgresql_world) as snapshot:

@@ -133,6 +133,7 @@ def test_collection_locks_nothing_that_a_writer_waits_for(postgresql_world: Worl
     runtime = make_runtime(world.settings())
     with open_collection(collection(runtime), Subject(7, None), lambda: None) as opened:
         snapshot, streams = opened
+        snapshot.settle()
         own = snapshot.connection.scalar(sa.text("SELECT pg_backend_pid()"))
         query = sa.text(f"SELECT mode FROM pg_locks WHERE pid = {own} AND locktype <> 'virtualxid'")
         for stream in streams:

@@ -23,6 +23,7 @@ MAX_CHARACTERS: Final = 1000
 # Deeper than this nobody reads a table's cell.
 _MAX_DEPTH: Final = 8
 _MAX_LINES: Final = 200
+_NESTED: Final = frozenset({dict, list})
 _CUT: Final = "…"
 _NOTHING: Final = "–"
 
@@ -90,6 +91,8 @@ class ValueWriter:
         self._date_pattern, self._instant_pattern = words["format.date"], words["format.instant"]
         self._list = words["format.list"]
         self._notes = notes or {}
+        # A person's rows are of few days, and some.
+        self._dates: dict[tuple[int, int, int], str] = {}
         self._truth = {True: words["value.yes"], False: words["value.no"]}
         self.cut = 0
 
@@ -100,9 +103,7 @@ class ValueWriter:
         if isinstance(value, str):
             if value in self._notes:
                 return f"<em>{escape(self._notes[value])}</em>"
-            if kind is Kind.TEXT:
-                return self._text(value)
-            return self._typed(value, kind)
+            return self._text(value) if kind is Kind.TEXT else self._typed(value, kind)
         if isinstance(value, bool):
             return escape(self._truth[value])
         if isinstance(value, (int, float, Decimal)):
@@ -113,7 +114,9 @@ class ValueWriter:
 
     def _typed(self, value: str, kind: Kind) -> str:
         if kind is Kind.MOMENT and (shown := self.moment(value)) is not None:
-            return f'<time datetime="{escape(value)}">{escape(shown)}</time>'
+            if _TO_WRITE_OTHERWISE.search(value):  # any sign may part date and time
+                value = escape(value)
+            return f'<time datetime="{value}">{escape(shown)}</time>'
         if kind is Kind.NUMBER:
             try:
                 return escape(self.number(Decimal(value)))
@@ -131,14 +134,14 @@ class ValueWriter:
         """A nested value as one line a leaf, ``input › file: a.pdf``, as many as are shown."""
         if len(lines) > _MAX_LINES:
             return
-        nested = isinstance(value, (dict, list)) and bool(value)
+        nested = bool(value) and isinstance(value, (dict, list))
         if nested and depth == _MAX_DEPTH:
             self.cut += 1
             lines.append(f"{path}: {_CUT}")
         elif nested and isinstance(value, dict):
             for key, item in value.items():
                 self._lines(item, f"{path} › {key}" if path else str(key), depth + 1, lines)
-        elif nested and any(isinstance(item, (dict, list)) for item in value):
+        elif nested and not _NESTED.isdisjoint(map(type, value)):
             for index, item in enumerate(value, start=1):
                 self._lines(item, f"{path} › {index}" if path else str(index), depth + 1, lines)
         else:
@@ -147,8 +150,9 @@ class ValueWriter:
 
     def _leaf(self, value: Any) -> str:
         if isinstance(value, str):
-            note = self._notes.get(value)
-            return f"[{note}]" if note else value or _NOTHING
+            if value in self._notes:
+                return f"[{self._notes[value]}]"
+            return value or _NOTHING
         if isinstance(value, bool):
             return self._truth[value]
         return str(value) if value or value == 0 else _NOTHING
@@ -185,8 +189,13 @@ class ValueWriter:
         ).rstrip()
 
     def _date(self, day: date) -> str:
-        month = self._months[day.month - 1]
-        return self._date_pattern.format(day=day.day, month=month, year=day.year)
+        key = day.year, day.month, day.day
+        shown = self._dates.get(key)
+        if shown is None:
+            month = self._months[day.month - 1]
+            shown = self._date_pattern.format(day=day.day, month=month, year=day.year)
+            self._dates[key] = shown
+        return shown
 
     def size(self, count: int) -> str:
         """Bytes as a person measures them."""
