@@ -194,6 +194,8 @@ def _cell(value: object) -> str:
         return _EMPTY
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or _EMPTY
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

@@ -50,6 +50,8 @@ _HEAD: Final = """\
 # - owner: how a row leads to the person. Several owners are united.
 # - Soft-deleted rows are in. To leave them out:
 #   leave_out_deleted = { column = "deleted_at", reason = "..." }
+# - What the page calls a section, its columns and their units, where their names do not do:
+#   title = "..."; labels.unit_price = "..."; units.weight = "kg". The README has every key.
 version = 1
 """
 _ABOUT_FACTS: Final = """\

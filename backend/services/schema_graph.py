@@ -167,6 +167,8 @@ class Schema:
             if target is None or len(target.primary_key) != 1:
                 continue
             (key,) = target.primary_key
+            if column.name.lower().endswith("nr") and not key.lower().endswith("nr"):
+                continue  # a number of its own, such as a line's
             is_its_own = target is table and table.primary_key == (column.name,)
             if not is_its_own and kind_of(target.columns[key]) is kind_of(column):
                 yield ForeignKey((column.name,), target.name, (key,), guessed=True)

@@ -191,8 +191,9 @@ def test_coverage_points_out_what_a_link_table_joins_to_people(tmp_path: Path) -
 def test_draft_and_coverage_know_german_names(tmp_path: Path) -> None:
     german = Stranger(
         [
-            "CREATE TABLE kunden (id INTEGER PRIMARY KEY, vorname TEXT, passwort TEXT)",
+            "CREATE TABLE kunden (kunden_nr INTEGER PRIMARY KEY, vorname TEXT, passwort TEXT)",
             "CREATE TABLE bestellungen (id INTEGER PRIMARY KEY, kunden_nr INTEGER, ware TEXT)",
+            "CREATE TABLE ware (id INTEGER PRIMARY KEY, ware_nr INTEGER, kunde_nr INTEGER)",
             'CREATE TABLE anmeldungen (id INTEGER PRIMARY KEY, "Straße" TEXT, lieferanschrift TEXT,'
             " menge TEXT)",
         ],
@@ -203,6 +204,7 @@ def test_draft_and_coverage_know_german_names(tmp_path: Path) -> None:
     assert 'table = "kunden"' in text.partition("[facts]")[0]
     assert 'withheld.passwort = "credential"' in text
     assert 'owner = "kunden_nr"' in text
+    assert 'owner = "kunde_nr"' in text
     assert "# Straße, lieferanschrift: looks personal" in text
     world.close()
 

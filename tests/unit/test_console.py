@@ -36,6 +36,8 @@ def test_table_keeps_what_is_not_optional_and_what_is_not_empty(
     assert "note" in text and "–" in text and text.count("│") > 0
     print_table("t", ("a", "b"), [("x", ""), ("", 1)], optional=("a", "b"))
     assert capsys.readouterr().out.count("–") == 2
+    print_table("t", ("a",), [(("x", "y"),), ((),)])
+    assert "x, y" in (text := capsys.readouterr().out) and "–" in text
 
 
 def test_table_wraps_at_words_and_breaks_none(
