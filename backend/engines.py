@@ -164,6 +164,8 @@ def _postgresql_connect_args() -> dict[str, Any]:
         # Server-side prepared statements do not survive PgBouncer's transaction mode.
         "prepare_threshold": None,
         "application_name": "dsar",
+        # A database without an encoding (SQL_ASCII) would give bytes where text is.
+        "client_encoding": "utf8",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from backend.errors import DatabaseUnreachable
 from backend.services.dsar_exporter import persist_dsar_export
-from tests.factories import Person
+from tests.factories import Person, user_row
 from tests.harness import World, members
 
 
@@ -127,3 +128,31 @@ def test_snapshot_sees_one_instant(world: World) -> None:
             assert snapshot.count(WORKFLOWS, Subject(7, None)) == 2
         with open_snapshot(runtime.source, runtime.clock, statement_seconds=10) as snapshot:
             assert snapshot.count(WORKFLOWS, Subject(7, None)) == 3
+
+
+def test_export_from_a_database_without_an_encoding_keeps_every_name(
+    postgresql_server: str, tmp_path: Path
+) -> None:
+    """SQL_ASCII, as ``initdb`` makes it without a locale: the driver would read bytes."""
+    admin = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
+    name = f"ascii_{os.getpid()}"
+    with admin.connect() as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"
+        )
+    url = admin.url.set(database=name).render_as_string(hide_password=False)
+    world = World(url, tmp_path)
+    try:
+        world.migrate()
+        world.people(Person(8, runs=2))
+        world.request(8, "R-8")
+        with world.services():
+            assert persist_dsar_export("R-8")["ok"]
+        stored = user_row(8)["name"]
+        assert members(world.public("R-8"))["account.json"]["name"] == stored
+        assert not stored.isascii()
+    finally:
+        world.close()
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.dispose()

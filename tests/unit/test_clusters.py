@@ -164,3 +164,12 @@ def test_compose_secrets_are_files_and_images_are_pinned() -> None:
         name for service in COMPOSE["services"].values() for name in service.get("depends_on", {})
     }
     assert named <= set(COMPOSE["services"])
+
+
+def test_compose_bucket_that_is_there_lets_the_scheduler_start() -> None:
+    """The scheduler waits for this service to end well, at each `up` anew."""
+    (command,) = COMPOSE["services"]["bucket"]["command"]
+
+    looks, makes = command.split("||")
+    assert "s3.bucket.list" in looks and "grep -qw dsar" in looks
+    assert "s3.bucket.create -name dsar" in makes
