@@ -21,7 +21,7 @@ from backend.extensions import Runtime
 from backend.failures import failure_of
 from backend.logs import get_logger
 from backend.services.assembly import Services, worker_name
-from backend.services.claims import Following
+from backend.services.claiming import Following
 from backend.services.lease import Watch
 from backend.services.open_requests import DeadlineCounts, deadline_counts
 from backend.services.outlook import look

@@ -38,7 +38,8 @@ from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import SCHEMA_VERSION, Packed, root_folder, write_archive
 from backend.services.assembly import Services, worker_name
-from backend.services.claims import Disposal, Following
+from backend.services.claiming import Following
+from backend.services.claims import Disposal
 from backend.services.collection import Collection, open_collection
 from backend.services.disclosure import controller_facts, notes, rights
 from backend.services.dsar_collectors import collection

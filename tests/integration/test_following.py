@@ -15,7 +15,8 @@ from sqlalchemy.engine import Connection
 from backend.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown, Superseded
 from backend.extensions import current_runtime
 from backend.services.assembly import Services
-from backend.services.claims import Claims, Following
+from backend.services.claiming import Following
+from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import Version
 from backend.services.lease import Watch

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from backend.extensions import Runtime
-from backend.services.claims import Following
+from backend.services.claiming import Following
 from backend.services.collection import _read_request
 from backend.services.dsar_collectors import collection
 from backend.services.outlook import look

@@ -24,7 +24,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from backend.errors import BusyError, LeaseLost, Superseded, WrongState
 from backend.failures import Failure, Kind
-from backend.services.claims import Claims, Following
+from backend.services.claiming import Following
+from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import Version
 from backend.services.request_rows import Claim
