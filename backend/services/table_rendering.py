@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -53,27 +54,45 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
     A row holds ``section.read_columns()``, then ``section.extra_columns()``. ``any_type`` says
     that the database lets any column hold a value of any type (SQLite).
     """
-    read = section.read_columns()
+    read, extra = section.read_columns(), section.extra_columns()
     # orjson refuses SQLAlchemy's quoted_name, so plain strings.
     names = [str(column.name) for column in read]
-    places = {column.name: i for i, column in enumerate([*read, *section.extra_columns()])}
+    places = {column.name: i for i, column in enumerate([*read, *extra])}
     changes = [
         (place, change)
         for place, name in enumerate(names)
         for change in _changes(section, name, places, subject, any_type=any_type)
     ]
 
+    as_objects = objects_of(tuple(names), more=bool(extra))
+
     def render(rows: Sequence[Sequence[Any]]) -> Rows:
         if not changes:
-            return dump_objects([dict(zip(names, row, strict=False)) for row in rows])
+            return dump_objects(as_objects(rows))
         columns = list(zip(*rows, strict=True))
         shown: list[Column] = [*columns]
         for place, change in changes:
             shown[place] = change(shown[place], columns)
-        changed = zip(*shown, strict=True)
-        return dump_objects([dict(zip(names, row, strict=False)) for row in changed])
+        return dump_objects(as_objects(zip(*shown, strict=True)))
 
     return render
+
+
+@lru_cache(maxsize=512)
+def objects_of(
+    names: tuple[str, ...], *, more: bool
+) -> Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]]:
+    """A function that makes of rows mappings from these names; ``more``: a row may hold more.
+
+    Written out as code once, as ``namedtuple`` does: a dictionary of constant keys takes 0.24 µs a
+    row of ten columns where ``dict(zip(…))`` takes 0.65.
+    """
+    values = [f"v{number}" for number in range(len(names))]
+    members = ", ".join(f"{name!r}: {value}" for name, value in zip(names, values, strict=True))
+    unpacked = ", ".join([*values, *(["*_"] if more or not names else [])])
+    code = f"lambda rows: [{{{members}}} for ({unpacked},) in rows]"
+    made: Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]] = eval(code, {})  # noqa: S307
+    return made
 
 
 def _changes(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from backend.services.fetching import CHUNK_BYTES, MOST_ROWS, ChunkSize, chunks
 from backend.services.rendering import JsonText, dump_object, dump_objects, joined
+from backend.services.table_rendering import objects_of
 
 VALUES = st.one_of(
     st.none(),
@@ -91,3 +92,23 @@ def test_error_of_the_driver_is_sqlalchemys() -> None:
     query = sa.select(column).select_from(sa.text(f"{source.text} SELECT n FROM t LIMIT 9)"))
     with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="overflow"):
         list(chunks(connection, query, [sa.Integer()], ChunkSize(), lambda: None))
+
+
+@given(
+    names=st.lists(st.text(), max_size=300, unique=True),
+    more=st.booleans(),
+    data=st.data(),
+)
+def test_objects_hold_each_value_under_its_name(
+    names: list[str], more: bool, data: st.DataObject
+) -> None:
+    width = len(names) + (data.draw(st.integers(0, 3)) if more else 0)
+    rows = [tuple(range(start, start + width)) for start in (0, 1000)]
+    expected = [dict(zip(names, row, strict=False)) for row in rows]
+    assert objects_of(tuple(names), more=more)(rows) == expected
+    assert list(expected[0]) == list(objects_of(tuple(names), more=more)(iter(rows))[0])
+
+
+@pytest.mark.parametrize("name", ['"', "'", "\\", "{", "}]", "\n", "\udcff", "v0", "class", "日本"])
+def test_objects_take_any_text_for_a_name(name: str) -> None:
+    assert objects_of((name, "id"), more=False)([(1, 2)]) == [{name: 1, "id": 2}]
