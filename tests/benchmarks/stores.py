@@ -5,7 +5,7 @@
 
 Two sweeps that know nothing of each other stand for two machines on one PostgreSQL; SeaweedFS for
 the object store. All of it shares this machine, so rates are a lower bound. Prints a table in
-Markdown, within three minutes on two idle cores.
+Markdown, within two minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LARGE: Final = 900_000
 
 
 @click.command()
-@click.option("--people", default=300, show_default=True, help="Small people, of 50 rows each.")
+@click.option("--people", default=100, show_default=True, help="Small people, of 50 rows each.")
 @click.option(
     "--rows",
     "sizes",
