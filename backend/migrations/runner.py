@@ -149,6 +149,8 @@ def _alone(connection: Connection) -> Iterator[None]:
             raise DatabaseBusy("another machine is migrating this database; try again later")
         try:
             yield
+            # Before the lock goes: whoever has waited must see the revision that was written.
+            connection.exec_driver_sql("COMMIT")
         finally:
             connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{_LOCK_NAME}')")
 

@@ -19,10 +19,17 @@ from backend.engines import make_control_engine
 from backend.errors import AdoptionError, DatabaseUnreachable, SchemaError
 from backend.extensions import Base
 from backend.migrations import runner
-from backend.migrations.runner import HEAD, MigrationReport, migrate, require_current
+from backend.migrations.runner import (
+    HEAD,
+    VERSION_TABLE,
+    MigrationReport,
+    migrate,
+    require_current,
+)
 from backend.services.outlook import look
 from tests.factories import Person, table
 from tests.harness import World
+from tests.worlds import POSTGRESQL, SERVERS, database
 
 GIVEN = """
 CREATE TABLE dsar_requests (
@@ -292,6 +299,24 @@ def test_migrate_from_several_machines_at_once_succeeds(database_url: str, tmp_p
         thread.join()
     assert outcomes == [HEAD] * 3
     world.close()
+
+
+@pytest.mark.parametrize("kind", [each for each in SERVERS if each != POSTGRESQL])
+def test_migrate_on_mariadb_commits_before_its_lock_goes(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Whoever waits for the lock reads the revision next: it must not be the old one."""
+    with database(kind, request, tmp_path) as url:
+        world = World(url, tmp_path)
+        upgrade(world)
+        engine = world.engine
+        with engine.begin() as connection:
+            with runner._alone(connection):
+                connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = 'x'")
+            with engine.connect() as other:
+                query = f"SELECT version_num FROM {VERSION_TABLE}"
+                assert other.exec_driver_sql(query).scalar() == "x"
+        world.close()
 
 
 def test_migrate_new_sqlite_file_is_private(tmp_path: Path) -> None:
