@@ -135,7 +135,10 @@ def park(settings: Settings, workers: int, limit: int | None) -> Parked:
     if threading.active_count() == 1:
         for _ in range(workers):
             pipe, theirs = multiprocessing.Pipe()
-            arguments = (settings, theirs, tickets, stops, os.getpid())
+            # What a forked process inherits is open until it closes that, too: without the other
+            # ends of these pipes it would never read the end of its own.
+            ends = [pipe, *(each.pipe for each in parked.workers)]
+            arguments = (ends, settings, theirs, tickets, stops, os.getpid())
             process = multiprocessing.get_context("fork").Process(target=_wait, args=arguments)
             process.start()
             theirs.close()
@@ -258,12 +261,21 @@ class _Pool:
                 worker.process.kill()
 
 
-def _wait(settings: Settings, pipe: Connection, tickets: Any, stops: Any, parent: int) -> None:
+def _wait(
+    others: list[Connection],
+    settings: Settings,
+    pipe: Connection,
+    tickets: Any,
+    stops: Any,
+    parent: int,
+) -> None:
     """A parked process: wait for a task, and work on it; without one, or a parent, end."""
     import multiprocessing
     from multiprocessing.connection import wait
 
     _leave_signals_to_the_parent()
+    for end in others:
+        end.close()
     alive = multiprocessing.parent_process()
     assert alive is not None
     wait([pipe, alive.sentinel])

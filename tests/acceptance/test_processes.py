@@ -162,6 +162,13 @@ def busy(world: World) -> World:
     return world
 
 
+def test_sweep_with_workers_over_nothing_ends_with_them(sqlite_world: World) -> None:
+    # Its output ends only when the last process that has it has ended.
+    done = sqlite_world.sweep("--workers", "3")
+    assert done.json["claimed"] == 0
+    assert done.logs == []
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sweep_killed_in_mid_export_is_rerun_after_the_lease(busy: World, workers: int) -> None:
     sweep = busy.start(
