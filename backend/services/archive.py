@@ -51,7 +51,7 @@ class Packed:
 
     ``sections``: rows, bytes, SHA-256 and facts of each. ``files``: bytes and SHA-256 of each,
     those of ``closing`` aside. ``absent``: how many files each list says are not in. ``rows``: of
-    all sections. ``size``, ``sha256``: the whole archive.
+    all sections. ``size``: the whole archive's.
     """
 
     rows: int = 0
@@ -59,7 +59,6 @@ class Packed:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
     size: int = 0
-    sha256: str = ""
 
 
 def root_folder(key: str, generated_at: datetime) -> str:
@@ -139,7 +138,6 @@ class _Packing:
     def close(self) -> None:
         self._archive.close()
         self.packed.size = self._archive.size
-        self.packed.sha256 = self._archive.digest.hexdigest()
 
     def _place(self, path: str) -> str:
         """A member's full path. Two of a name would be one file wherever they are unpacked."""

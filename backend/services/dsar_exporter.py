@@ -45,7 +45,7 @@ from backend.services.disclosure import controller_facts, notes, rights
 from backend.services.dsar_collectors import collection
 from backend.services.enclosures import Enclosures
 from backend.services.encryption import encrypted
-from backend.services.export_store import ADOPTED_TOKEN, Version
+from backend.services.export_store import ADOPTED_TOKEN, Version, Written
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.request_rows import Claim
 from backend.services.sections import Subject
@@ -181,10 +181,11 @@ class _Attempt:
         declared = collection(self._services.runtime)
         with (
             self._store.stage(claim.request_id, claim.token, encrypted=bool(recipients)) as sink,
-            encrypted(sink, recipients) as target,
+            encrypted(written := Written(sink), recipients) as target,
         ):
             meta, packed = _write(declared, target, subject, self._watch, keeper)
         version = self._store.check(claim.request_id, claim.token)
+        written.require(version)
         keeper.checkpoint()
         path = self._record(version, packed.rows)
         self._tidy()

@@ -184,6 +184,29 @@ def parse_version_name(name: str) -> StoredFile | None:
     return None if match is None else StoredFile(int(match[1]), int(match[2]), name)
 
 
+class Written:
+    """A sink that remembers what went into it, for comparing with what is read back.
+
+    Writes go on to ``sink``, with its exceptions.
+    """
+
+    def __init__(self, sink: Target) -> None:
+        self._sink = sink
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        self._sink.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+        return len(data)
+
+    def require(self, version: Version) -> None:
+        """Raise ``VersionDamaged`` unless the store has these very bytes."""
+        if (version.size, version.sha256) != (self._size, self._digest.hexdigest()):
+            raise VersionDamaged("the export that was read back is not the one that was written")
+
+
 def read_back(file: IO[bytes], request_id: int, token: int, *, encrypted: bool) -> Version:
     """Read a version to its end: size and digest, and that it opens. Leaves ``file`` open.
 

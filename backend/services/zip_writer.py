@@ -64,9 +64,9 @@ class Target(Protocol):
 class ZipWriter:
     """Writes one archive into a target, member after member, and its directory at the end.
 
-    ``size`` and ``digest`` (SHA-256) are of everything written so far. ``checkpoint`` is called
-    once a buffer and may raise. After an exception the archive is worthless and nothing more is
-    written; nothing needs to be closed.
+    ``size`` is of everything written so far. ``checkpoint`` is called once a buffer and may raise.
+    After an exception the archive is worthless and nothing more is written; nothing needs to be
+    closed.
     """
 
     def __init__(
@@ -78,7 +78,6 @@ class ZipWriter:
         self._members = 0
         self.checkpoint = checkpoint
         self.size = 0
-        self.digest = hashlib.sha256()
 
     @contextmanager
     def member(self, name: str) -> Iterator[Member]:
@@ -92,7 +91,6 @@ class ZipWriter:
         """Write bytes of the archive's own; for members."""
         self._target.write(data)
         self.size += len(data)
-        self.digest.update(data)
 
     def local_header(self, entry: Entry) -> None:
         """Write a member's local header; its sizes are in it where they are known by now."""

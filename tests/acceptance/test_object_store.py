@@ -153,12 +153,17 @@ def test_killed_reexport_leaves_the_earlier_object_on_record(stored: tuple[World
     assert bucket.read(version_of(world, 1)) == content
 
 
-def test_object_damaged_after_its_upload_is_no_export(stored: tuple[World, Bucket]) -> None:
+@pytest.mark.parametrize("damage", ["cut", "a byte of its content"])
+def test_object_damaged_after_its_upload_is_no_export(
+    stored: tuple[World, Bucket], damage: str
+) -> None:
     world, bucket = stored
     uploaded = Broken(world, "staged", "wait", lease_seconds=30)
     uploaded.wait()
     name = version_of(world, 1)
-    obstore.put(bucket.objects, name, bucket.read(name)[:-100])
+    content = bytearray(bucket.read(name))
+    content[200] ^= 1
+    obstore.put(bucket.objects, name, content[:-100] if damage == "cut" else bytes(content))
     uploaded.go()
 
     done = uploaded.end()

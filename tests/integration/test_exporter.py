@@ -17,8 +17,10 @@ from backend import package_files
 from backend.app import db
 from backend.errors import RequestNotFound, SubjectNotFound, UsageError, WrongSubject
 from backend.models import AuditLog, DSARRequest, User
+from backend.services.disk_store import DiskStore
 from backend.services.dsar_collectors import collect_all_user_data
 from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
+from backend.services.export_store import Version
 from backend.services.page import document
 from tests.factories import Person, table
 from tests.harness import World, check_schemas, members, unpacked
@@ -359,6 +361,31 @@ def test_persist_row_that_reuses_a_number_never_meets_the_old_file(ada: World) -
     row = ada.row("R-8")
     assert row["id"] == old["id"] and row["claim_token"] > old["claim_token"]
     assert members(Path(result["file_path"]))["account.json"]["id"] == 8
+
+
+def test_persist_version_that_is_not_what_was_written_is_no_export(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opens, so nothing but its digest tells."""
+    world = sqlite_world
+    world.people(Person(7, runs=1))
+    world.request(7, "R-7")
+    check = DiskStore.check
+
+    def check_on_a_bad_disk(store: DiskStore, request_id: int, token: int) -> Version:
+        version = world.exports / ".versions" / f"{request_id}.{token}.zip"
+        content = bytearray(version.read_bytes())
+        content[200] ^= 1
+        version.write_bytes(content)
+        return check(store, request_id, token)
+
+    monkeypatch.setattr(DiskStore, "check", check_on_a_bad_disk)
+
+    result = export(world, "R-7")
+
+    assert (result["error_code"], result["outcome"]) == ("version_damaged", "retried")
+    assert "not the one that was written" in result["error"]
+    assert world.versions() == []
 
 
 def test_persist_by_a_program_that_lacks_a_file_uses_no_attempt(

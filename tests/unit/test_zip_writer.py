@@ -84,7 +84,6 @@ def packed(members: Mapping[str, bytes], piece: int = 100_000) -> bytes:
         assert member.digest.digest() == hashlib.sha256(content).digest()
     archive.close()
     assert archive.size == len(target.content)
-    assert archive.digest.digest() == hashlib.sha256(target.content).digest()
     return target.content
 
 
