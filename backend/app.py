@@ -18,15 +18,17 @@ def create_app(settings: Settings | None = None, *, clock: Clock = SYSTEM_CLOCK)
     """Make the application: ``db`` and the exporter bound, and no route at all.
 
     ``settings`` default to ``load_settings()``, whose ``SettingsError`` passes. Connects to
-    nothing and writes nothing.
+    nothing and writes nothing. Raises ``ConfigurationError`` where the database's driver is not
+    installed.
     """
     if settings is None:
         settings = load_settings()
     app = Flask("backend", static_folder=None)
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"hide_parameters": True}
-    db.init_app(app)
+    # Before db makes an engine of its own: ours say which driver is not installed.
     init_dsar(app, settings, clock=clock)
+    db.init_app(app)
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -422,6 +423,22 @@ def test_doctor_textfile_without_its_folder_is_told(sqlite_world: World) -> None
     check = examined(sqlite_world, metrics_textfile="/nonexistent/dsar.prom")["metrics"]
 
     assert (check.state, "/nonexistent" in check.found) == (WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("textfile", "/tmp/dsar.prom"), ("listen", "127.0.0.1:9464")]
+)
+def test_doctor_metrics_without_their_package_are_bad(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    assert "metrics" not in examined(sqlite_world, **{f"metrics_{key}": value})
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+
+    check = examined(sqlite_world, **{f"metrics_{key}": value})["metrics"]
+
+    assert check.state == BAD
+    assert f"DSAR_METRICS_{key.upper()}" in check.found
+    assert "levqor-dsar[metrics]" in (check.remedy or "")
 
 
 def test_check_that_raises_is_a_finding_without_its_message() -> None:

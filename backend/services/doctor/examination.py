@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 
 from backend.extensions import Runtime
 from backend.package_files import require_whole
 from backend.services.collection import Collection
 from backend.services.disclosure import missing_settings
 from backend.services.doctor import database, requests, store
-from backend.services.doctor.checks import BAD, Check, made, ok, warn
-from backend.settings import unknown_keys
+from backend.services.doctor.checks import BAD, Check, bad, made, ok, warn
+from backend.settings import Settings, unknown_keys
 
 
 def examine(runtime: Runtime, collection: Collection) -> Iterator[Check]:
@@ -77,13 +78,7 @@ def settings(runtime: Runtime) -> Iterator[Check]:
             "this runs as root, who may read and write everything",
             "run it as the scheduler's user: what it finds is that user's",
         )
-    textfile = runtime.settings.metrics_textfile
-    if textfile is not None and not os.access(textfile.parent, os.W_OK | os.X_OK):
-        yield warn(
-            "metrics",
-            f"{textfile.parent} (DSAR_METRICS_TEXTFILE) is not there, or not this user's to write",
-            "make it; under systemd also ReadWritePaths=: see deploy/monitoring/README.md",
-        )
+    yield from _metrics(runtime.settings)
     if missing := missing_settings(runtime.settings):
         yield warn(
             "controller",
@@ -92,3 +87,22 @@ def settings(runtime: Runtime) -> Iterator[Check]:
         )
     else:
         yield ok("controller", "named, and the authority to complain to")
+
+
+def _metrics(settings: Settings) -> Iterator[Check]:
+    textfile = settings.metrics_textfile
+    if textfile is None and settings.metrics_listen is None:
+        return
+    if find_spec("prometheus_client") is None:
+        key = "DSAR_METRICS_LISTEN" if textfile is None else "DSAR_METRICS_TEXTFILE"
+        yield bad(
+            "metrics",
+            f"{key} is set, and the package prometheus-client is not there: no scheduler starts",
+            "pip install 'levqor-dsar[metrics]', or leave the setting out",
+        )
+    elif textfile is not None and not os.access(textfile.parent, os.W_OK | os.X_OK):
+        yield warn(
+            "metrics",
+            f"{textfile.parent} (DSAR_METRICS_TEXTFILE) is not there, or not this user's to write",
+            "make it; under systemd also ReadWritePaths=: see deploy/monitoring/README.md",
+        )
