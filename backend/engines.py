@@ -10,6 +10,7 @@ Neither is ``db.engine``: no transaction of the application is joined, committed
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -319,6 +320,28 @@ def words_of_refusal(error: DBAPIError) -> str:
     return str(words)
 
 
+def hidden_schema(engine: Engine, table: str) -> str | None:
+    """The schema (PostgreSQL's) that holds a table, where this role may not enter it; or None.
+
+    Such a table looks as if it were not there. Raises the driver's errors.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    query = sa.text(
+        "SELECT min(nspname) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE relname = :table AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+        " HAVING NOT bool_or(has_schema_privilege(n.oid, 'USAGE'))"
+    )
+    with engine.connect() as connection:
+        found = connection.execute(query, {"table": table}).scalar()
+    return None if found is None else str(found)
+
+
+def role_of(engine: Engine) -> str:
+    """The role that an engine connects as, for a GRANT."""
+    return engine.url.username or "this role"
+
+
 def _why_no_folder(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return (
@@ -334,6 +357,10 @@ def _why_gone(error: DBAPIError) -> str:
         return "this user has no right to use that database; grant it, or check the name"
     if "pg_hba.conf" in text:
         return "no line of the server's pg_hba.conf lets this user in from here; add one"
+    if re.search('role "[^"]*" does not exist', text):
+        return "the server has no such role; create it, or check the user's name in the setting"
+    if "not permitted to log in" in text:
+        return "this role may not log in; ALTER ROLE … LOGIN, or name another in the setting"
     if sqlstate(error)[:2] == "28" or errno(error) in (1045, 1698) or "password" in text:
         return "the database refused the user or the password; check the setting"
     if sqlstate(error) == "3D000" or errno(error) == 1049 or "does not exist" in text:

@@ -273,6 +273,11 @@ class Settings(BaseSettings):
         return self.source_database_url in (None, self.database_url)
 
     @property
+    def source_key(self) -> str:
+        """The setting that names the people's database."""
+        return "DSAR_DATABASE_URL" if self.source_is_control else "DSAR_SOURCE_DATABASE_URL"
+
+    @property
     def source_may_lag(self) -> bool:
         """Whether the people's data is read from another database than the requests': a replica,
         perhaps. Another role in the same database is none.

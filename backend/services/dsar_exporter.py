@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import named_errors
+from backend.engines import CONTROL_KEY, named_errors
 from backend.errors import (
     BadReference,
     DatabaseBusy,
@@ -305,8 +305,9 @@ class _Attempt:
         """
         runtime = self._services.runtime
         try:
-            for engine in (runtime.control, runtime.source):
-                with named_errors(engine.url), engine.connect() as connection:
+            source_key = self._settings.source_key
+            for engine, key in ((runtime.control, CONTROL_KEY), (runtime.source, source_key)):
+                with named_errors(engine.url, key), engine.connect() as connection:
                     connection.execute(sa.select(1))
             require_whole()
             self._store.prepare()

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
+from backend.engines import hidden_schema, role_of
+from backend.errors import SchemaError
 from backend.migrations.runner import VERSION_TABLE, require_current
 from backend.models import DSARRequest
 from backend.services.control import Controller, aware
@@ -81,6 +83,11 @@ def _read_migrated(control: Controller, query: sa.Select[Any]) -> RowMapping:
         row = control.read(lambda connection: connection.execute(query).mappings().one())
     except DBAPIError:
         if not sa.inspect(control.engine).has_table(VERSION_TABLE):
+            if schema := hidden_schema(control.engine, VERSION_TABLE):
+                raise SchemaError(
+                    f"the tables are in the schema {schema}, which this role may not enter "
+                    f"({control.key}); GRANT USAGE ON SCHEMA {schema} TO {role_of(control.engine)};"
+                ) from None
             require_current(None)
         raise
     require_current(row["revision"])

@@ -199,9 +199,45 @@ def test_doctor_missing_rights_are_named(postgresql_world: World) -> None:
     assert (rights.state, sections.state) == (BAD, BAD)
     assert "INSERT UPDATE DELETE on dsar_requests" in rights.found
     assert f"GRANT UPDATE, DELETE ON dsar_sweeps TO {role};" in (rights.remedy or "")
+    assert f"GRANT USAGE ON SEQUENCE public.dsar_requests_id_seq TO {role};" in (
+        rights.remedy or ""
+    )
     assert checks["schema"].state == OK  # what may be read is looked at all the same
     assert "table workflows (" in sections.found and "users" not in sections.found
     assert sections.remedy == f"GRANT SELECT ON workflows TO {role};"
+
+
+def test_doctor_schema_that_may_not_be_entered_is_granted_and_not_migrated(
+    postgresql_world: World,
+) -> None:
+    world = postgresql_world
+    role = f"outside_{os.getpid()}"
+    with world.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+        connection.exec_driver_sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        connection.exec_driver_sql("REVOKE USAGE ON SCHEMA public FROM public")
+    url = make_url(world.database_url).set(username=role)
+    try:
+        checks = examined(world, database_url=url.render_as_string(hide_password=False))
+    finally:
+        with world.begin() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {role}")
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+
+    remedy = f"GRANT USAGE ON SCHEMA public TO {role};"
+    assert {name: check.remedy for name, check in checks.items() if check.state == BAD} == {
+        "schema": remedy,
+        "sections": remedy,
+    }
+
+
+def test_doctor_source_that_is_away_is_blamed_on_its_own_setting(sqlite_world: World) -> None:
+    away = "postgresql://reader@127.0.0.1:1/app"
+
+    check = examined(sqlite_world, source_database_url=away)["sections"]
+
+    assert check.state == BAD
+    assert "(DSAR_SOURCE_DATABASE_URL): the database cannot be reached" in check.found
 
 
 @pytest.mark.parametrize("table", ["dsar_requests", "dsar_schema_version"])

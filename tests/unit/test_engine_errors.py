@@ -31,6 +31,8 @@ OperationalErrorOfADriver.__name__ = "OperationalError"
         (('FATAL:  no pg_hba.conf entry for host "10.0.0.1"',), "pg_hba.conf"),
         ((1049, "Unknown database 'app'"), "no such database"),
         (('FATAL:  database "app" does not exist',), "no such database"),
+        (('FATAL:  role "dsar" does not exist',), "no such role"),
+        (('FATAL:  role "dsar" is not permitted to log in',), "may not log in"),
         (("could not translate host name",), "check that it runs"),
     ],
 )

@@ -138,6 +138,12 @@ def test_load_dotenv_yields_to_the_environment(
     assert (found.lease_seconds, found.workers, found.max_attempts) == (21, 4, 5)
 
 
+def test_source_key_is_the_setting_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().source_key == "DSAR_DATABASE_URL"
+    monkeypatch.setenv("DSAR_SOURCE_DATABASE_URL", "postgresql://reader@db.example.org/app")
+    assert load_settings().source_key == "DSAR_SOURCE_DATABASE_URL"
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load_settings().workers = 2

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import is_refused, named_errors
+from backend.engines import CONTROL_KEY, hidden_schema, is_refused, named_errors, role_of
 from backend.extensions import Runtime
 from backend.failures import class_of
 from backend.migrations.runner import HEAD, VERSION_TABLE
@@ -81,12 +81,14 @@ def rights(runtime: Runtime) -> Iterator[Check]:
         for table in (_version_table(), *_ours())
         if (verbs := _refused_verbs(runtime.control, table))
     }
+    if sequence := _closed_sequence(runtime.control):
+        missing[f"SEQUENCE {sequence}"] = ["USAGE"]
     if not missing:
         yield ok("rights", "reads and writes requests, attempts and sweeps")
         return
     refused = ", ".join(f"{' '.join(verbs)} on {name}" for name, verbs in missing.items())
     grants = " ".join(
-        f"GRANT {', '.join(verbs)} ON {name} TO {_role(runtime.control)};"
+        f"GRANT {', '.join(verbs)} ON {name} TO {role_of(runtime.control)};"
         for name, verbs in missing.items()
     )
     yield bad("rights", f"refused: {refused}", f"{grants} (or the script of deploy/database again)")
@@ -121,24 +123,43 @@ def _verbs(table: sa.Table) -> dict[str, sa.Executable]:
     }
 
 
+def _closed_sequence(engine: Engine) -> str | None:
+    """The sequence that numbers requests, where this role may not draw from it; of PostgreSQL's.
+
+    An INSERT that touches no row does not try it. An identity column needs no right of its own.
+    """
+    if engine.dialect.name != "postgresql":
+        return None
+    query = sa.text(
+        "SELECT sequence FROM pg_get_serial_sequence('dsar_requests', 'id') AS sequence"
+        " WHERE NOT has_sequence_privilege(sequence, 'USAGE, UPDATE')"
+        " AND (SELECT attidentity FROM pg_attribute"
+        " WHERE attrelid = to_regclass('dsar_requests') AND attname = 'id') = ''"
+    )
+    with named_errors(engine.url), engine.connect() as opened:
+        return opened.execute(query).scalar()
+
+
 def _is_refused(engine: Engine, statement: sa.Executable) -> bool:
     error = _error_of(engine, statement)
     return error is not None and is_refused(error)
 
 
-def _error_of(engine: Engine, statement: sa.Executable) -> DBAPIError | None:
+def _error_of(
+    engine: Engine, statement: sa.Executable, key: str = CONTROL_KEY
+) -> DBAPIError | None:
     """The error that a statement ends in, rolled back; None: it works."""
     try:
-        with named_errors(engine.url), engine.connect() as opened, opened.begin() as transaction:
+        with (
+            named_errors(engine.url, key),
+            engine.connect() as opened,
+            opened.begin() as transaction,
+        ):
             opened.execute(statement)
             transaction.rollback()
     except DBAPIError as error:
         return error
     return None
-
-
-def _role(engine: Engine) -> str:
-    return engine.url.username or "this role"
 
 
 def time(runtime: Runtime) -> Iterator[Check]:
@@ -216,17 +237,19 @@ def source(collection: Collection) -> Iterator[Check]:
     """Whether the people's data can be read: every table of every section."""
     runtime = collection.runtime
     where = _where(runtime.source)
-    trouble, refused = [], []
+    key = runtime.settings.source_key
+    trouble, grants, others = [], [], []
     for section in collection.sections:
         if isinstance(section, TableSection) and section.database == "source":
             statement = sa.select(*section.read_columns()).where(sa.false())
-            if (error := _error_of(runtime.source, statement)) is not None:
+            if (error := _error_of(runtime.source, statement, key)) is not None:
                 trouble.append(f"{section.name}, table {section.table.name} ({class_of(error)})")
-                refused += [section.table.fullname] if is_refused(error) else []
+                grant = _grant(runtime.source, section.table, error)
+                grants += [grant] if grant else []
+                others += [] if grant else [section.name]
     if trouble:
-        grants = [f"GRANT SELECT ON {name} TO {_role(runtime.source)};" for name in refused]
         other = "mend the declaration whose table or column is not there; see: dsar coverage"
-        remedies = [*grants, *([other] if len(refused) < len(trouble) else [])]
+        remedies = [*dict.fromkeys(grants), *([other] if others else [])]
         yield bad(
             "sections", f"cannot be read at {where}: {'; '.join(trouble)}", " ".join(remedies)
         )
@@ -239,6 +262,13 @@ def source(collection: Collection) -> Iterator[Check]:
             f"the role of DSAR_SOURCE_DATABASE_URL may write to {table}",
             "give it a role that may SELECT and nothing else",
         )
+
+
+def _grant(engine: Engine, table: sa.Table, error: DBAPIError) -> str | None:
+    """What lets this role read a table; None where it is not for want of a right."""
+    if schema := hidden_schema(engine, table.name):
+        return f"GRANT USAGE ON SCHEMA {schema} TO {role_of(engine)};"
+    return f"GRANT SELECT ON {table.fullname} TO {role_of(engine)};" if is_refused(error) else None
 
 
 def coverage(runtime: Runtime) -> Iterator[Check]:
