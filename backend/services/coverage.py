@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from backend.errors import SectionError
@@ -18,6 +16,8 @@ from backend.extensions import Runtime
 from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
+from backend.services.findings import Finding, Problem, Report
+from backend.services.owner_ways import astray
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import Link, Schema, TableShape, read_schema
 from backend.services.section_binding import Binding, exemptions_of
@@ -32,47 +32,6 @@ from backend.services.sections import (
     missing_facts,
 )
 from backend.services.sections_file import SectionsFile, read_sections_file
-
-
-class Problem(StrEnum):
-    """What may be wrong; stable, for scripts."""
-
-    TABLE_UNCOVERED = "table_uncovered"
-    COLUMN_UNCOVERED = "column_uncovered"
-    OWNER_UNUSED = "owner_path_unused"
-    LINKED = "linked_to_person"
-    LOOKS_PERSONAL = "looks_personal"
-    TABLE_GONE = "table_gone"
-    COLUMN_GONE = "column_gone"
-    FACT_MISSING = "fact_missing"
-    REASON_MISSING = "reason_missing"
-    SECTION_WRONG = "section_wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One gap. ``message`` says what it is and what to do."""
-
-    problem: Problem
-    message: str
-    section: str | None = None
-    table: str | None = None
-    columns: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was looked at, and what is missing.
-
-    ``settings_missing`` are told and no findings: a CI that has the schema and the sections need
-    not have the settings of the machine that exports.
-    """
-
-    tables: int
-    columns: int
-    sections: int
-    findings: Sequence[Finding]
-    settings_missing: Sequence[str] = ()
 
 
 def check_coverage(runtime: Runtime) -> Report:
@@ -91,7 +50,7 @@ def check_coverage(runtime: Runtime) -> Report:
             if isinstance(each, TableSection) and each.database == "source"
         ]
         schema = read_schema(runtime.source, {None, *(each.table[0] for each in tables)})
-        check = _Check(schema, person, tables, found.exemptions)
+        check = _Check(schema, person, found.key.name, tables, found.exemptions)
         others = _others(found.sections)
         return check.report(
             [*check.findings(), *_facts_missing(others)],
@@ -104,6 +63,7 @@ def check_coverage(runtime: Runtime) -> Report:
     check = _Check(
         read_schema(runtime.source, schemas),
         file.subject.table_name,
+        file.subject.key,
         tables,
         exemptions_of(file),
     )
@@ -165,12 +125,14 @@ class _Check:
         self,
         schema: Schema,
         person: Name,
+        key: str,
         sections: Sequence[Declared],
         exemptions: Sequence[Exemption],
     ) -> None:
         self._schema = schema
         shape = schema.named(person)
         self._person = person if shape is None else shape.name
+        self._key = key
         self._sections = sections
         self._exemptions = exemptions
         self._by_table: defaultdict[Name, list[Declared]] = defaultdict(list)
@@ -203,6 +165,7 @@ class _Check:
         for each in self._sections:
             yield from self._gone(each)
             yield from self._unreasoned(each)
+            yield from astray(self._schema, (self._person, self._key), each, self._stated)
         yield from _facts_missing((each.section, each.facts) for each in self._sections)
         for exemption in self._exemptions:
             yield from self._exemption(exemption)
@@ -218,6 +181,15 @@ class _Check:
             if shape is table:
                 found.update(each.columns or table.columns)
         return found
+
+    def _stated(self, table: TableShape) -> set[str]:
+        """The columns of a table that an exemption names one by one."""
+        return {
+            name
+            for each in self._exemptions
+            if self._schema.named((each.schema, each.table)) is table
+            for name in each.columns
+        }
 
     def _covered(self, table: TableShape) -> Iterator[Finding]:
         sections = self._by_table[table.name]
@@ -299,9 +271,8 @@ class _Check:
 
     def _gone(self, section: Declared) -> Iterator[Finding]:
         table = self._schema.named(section.table)
-        names = [(section.table, each) for each in (*section.columns, *section.owners)]
         gone: dict[Name, list[str]] = {}
-        for name, column in (*names, *section.named):
+        for name, column in section.named:
             shape = self._schema.named(name)
             if shape is None:
                 gone.setdefault(name, [])

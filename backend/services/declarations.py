@@ -6,8 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backend.services.reflection import Name
-from backend.services.sections import Disposition, Exported, Facts, TableSection
-from backend.services.sections_file import SectionEntry, SectionsFile
+from backend.services.sections import Disposition, Exported, Facts, OwnerPath, TableSection
+from backend.services.sections_file import Owner, SectionEntry, SectionsFile
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredHop:
+    """A join of an owner path: pairs of a column of ``table`` and one of ``target``."""
+
+    table: Name
+    pairs: tuple[tuple[str, str], ...]
+    target: Name
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPath:
+    """An owner path: its hops, then the table and the column with the person's key."""
+
+    hops: tuple[DeclaredHop, ...]
+    end: Name
+    column: str
+
+    @property
+    def first_columns(self) -> tuple[str, ...]:
+        """The columns of the section's own table that it begins with."""
+        return tuple(here for here, _ in self.hops[0].pairs) if self.hops else (self.column,)
+
+    @property
+    def named(self) -> Sequence[tuple[Name, str]]:
+        """Every column that it names, with its table."""
+        pairs = [(hop, here, there) for hop in self.hops for here, there in hop.pairs]
+        found = [(hop.table, here) for hop, here, _ in pairs]
+        return [*found, *((hop.target, there) for hop, _, there in pairs), (self.end, self.column)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,61 +48,70 @@ class Declared:
     table: Name
     columns: Mapping[str, Disposition]
     facts: Facts
-    owners: frozenset[str]  # columns of its own table that an owner path begins with
-    named: Sequence[tuple[Name, str]]  # whatever other columns it names
+    paths: Sequence[DeclaredPath]
+    order_by: Sequence[str] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Columns of its own table that an owner path begins with."""
+        return frozenset(name for path in self.paths for name in path.first_columns)
+
+    @property
+    def named(self) -> Sequence[tuple[Name, str]]:
+        """Whatever columns it names, with their tables."""
+        own = [(self.table, each) for each in (*self.columns, *self.order_by)]
+        return [*own, *(each for path in self.paths for each in path.named)]
 
 
 def declared(section: TableSection) -> Declared:
     """What a section over a model's table says."""
-    named = [
-        ((hop.table.schema, hop.table.name), target.name)
-        for path in section.owner_paths
-        for hop in path.hops
-        for target in hop.targets
-    ]
-    named += [
-        ((path.hops[-1].table.schema, path.hops[-1].table.name), path.column)
-        for path in section.owner_paths
-        if path.hops
-    ]
+    name: Name = (section.table.schema, section.table.name)
     deleted = section.leave_out_deleted
     return Declared(
         section.name,
-        (section.table.schema, section.table.name),
+        name,
         section.columns,
         section.facts,
-        frozenset(name for path in section.owner_paths for name in path.first_columns),
-        named,
+        [_path_of_model(name, each) for each in section.owner_paths],
+        (),
         _reasons(section.columns, None if deleted is None else deleted.reason),
     )
 
 
+def _path_of_model(at: Name, path: OwnerPath) -> DeclaredPath:
+    hops = []
+    for hop in path.hops:
+        target: Name = (hop.table.schema, hop.table.name)
+        there = (column.name for column in hop.targets)
+        hops.append(DeclaredHop(at, tuple(zip(hop.columns, there, strict=True)), target))
+        at = target
+    return DeclaredPath(tuple(hops), at, path.column)
+
+
 def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
     """What one ``[[section]]`` says."""
-    owners: set[str] = set()
-    named: list[tuple[Name, str]] = [(entry.table_name, each) for each in entry.order_by]
-    for owner in entry.owner:
-        at = entry.table_name
-        for join in owner.path:
-            named += [(at, here) for here, _ in join.pairs]
-            named += [(join.table, there) for _, there in join.pairs]
-            at = join.table
-        named.append((at, owner.column))
-        first = owner.path[0].pairs if owner.path else [(owner.column, "")]
-        owners.update(here for here, _ in first)
-    if entry.table_name == file.subject.table_name:
-        owners.add(file.subject.key)
+    owners = entry.owner
+    if entry.table_name == file.subject.table_name and not owners:
+        owners = (Owner(column=file.subject.key),)
     deleted = entry.leave_out_deleted
     return Declared(
         entry.name,
         entry.table_name,
         entry.dispositions(),
         file.facts_of(entry),
-        frozenset(owners),
-        named,
+        [_path_in_file(entry.table_name, each) for each in owners],
+        entry.order_by,
         _reasons(entry.dispositions(), None if deleted is None else deleted.reason),
     )
+
+
+def _path_in_file(at: Name, owner: Owner) -> DeclaredPath:
+    hops = []
+    for join in owner.path:
+        hops.append(DeclaredHop(at, join.pairs, join.table))
+        at = join.table
+    return DeclaredPath(tuple(hops), at, owner.column)
 
 
 def _reasons(columns: Mapping[str, Disposition], deleted: str | None) -> dict[str, str]:

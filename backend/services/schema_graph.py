@@ -211,7 +211,7 @@ def _tables(
     columns = inspector.get_multi_columns(schema)
     keys = inspector.get_multi_pk_constraint(schema)
     foreign = inspector.get_multi_foreign_keys(schema)
-    there = {name for _, name in columns}
+    there = {name: [each["name"] for each in found] for (_, name), found in columns.items()}
     for place in sorted(columns, key=str):
         table = place[1]
         at = (schema or inspector.default_schema_name or "", table)
@@ -226,20 +226,31 @@ def _tables(
             (schema, table),
             {str(column.name): column for column in shaped.columns},
             tuple(keys[place]["constrained_columns"]) if keys.get(place) else (),
-            tuple(_foreign_keys(inspector, foreign.get(place) or (), schema, there)),
+            tuple(_foreign_keys(inspector, foreign.get(place) or (), place, there)),
         )
 
 
 def _foreign_keys(
-    inspector: Inspector, found: Sequence[Any], schema: str | None, there: set[str]
+    inspector: Inspector,
+    found: Sequence[Any],
+    place: tuple[str | None, str],
+    there: Mapping[str, Sequence[str]],
 ) -> Iterator[ForeignKey]:
+    schema, table = place
     for key in sorted(found, key=lambda each: each["constrained_columns"]):
-        target = key["referred_table"]
-        if target not in there and key["referred_schema"] in (None, schema):
-            # SQLite does not mind how a table's name is written.
-            target = next((each for each in there if each.lower() == target.lower()), target)
+        target, columns = key["referred_table"], key["referred_columns"]
+        if key["referred_schema"] in (None, schema):
+            target = _as_made(target, there)
+            columns = [_as_made(each, there.get(target, ())) for each in columns]
         yield ForeignKey(
-            tuple(key["constrained_columns"]),
+            tuple(_as_made(each, there[table]) for each in key["constrained_columns"]),
             plain_name((key["referred_schema"], target), inspector.default_schema_name),
-            tuple(key["referred_columns"]),
+            tuple(columns),
         )
+
+
+def _as_made(name: str, there: Iterable[str]) -> str:
+    """A name as it was made: SQLite does not mind how a key writes a table or a column."""
+    if name in there:
+        return name
+    return next((each for each in there if each.lower() == name.lower()), name)

@@ -13,11 +13,12 @@ import pytest
 from backend.errors import SectionError, UsageError
 from backend.migrations.runner import migrate
 from backend.services.collection import count_rows
-from backend.services.coverage import Problem, Report, check_coverage
+from backend.services.coverage import check_coverage
 from backend.services.coverage_gate import look_before_exporting
 from backend.services.drafting import draft, find_key, find_person
 from backend.services.dsar_collectors import collection
 from backend.services.dsar_exporter import persist_dsar_export
+from backend.services.findings import Problem, Report
 from backend.services.schema_graph import read_schema
 from backend.services.section_binding import key_type_of
 from tests.harness import World, members
@@ -424,3 +425,105 @@ def test_coverage_and_draft_from_the_command_line(chinook: World, tmp_path: Path
         "fact_missing",
         "reason_missing",
     }
+
+
+SHOP = [
+    "CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT)",
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL REFERENCES "
+    "customers, weight INTEGER)",
+    "CREATE TABLE order_lines (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL REFERENCES "
+    "orders (ID), line INTEGER)",
+]  # fmt: skip
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[World]:
+    stranger = Stranger(SHOP, "1", {}, [], [])
+    world = world_with(stranger, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    write(world, settled(drafted(world)))
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "table", "column", "key"),
+    [
+        ("order_id = orders.id", "line = orders.id", "order_lines", "line",
+         "order_lines.order_id → orders.id"),
+        ("order_id = orders.id", "id = orders.id", "order_lines", "id",
+         "order_lines.order_id → orders.id"),
+        ('column = "customer_id"', 'column = "weight"', "orders", "weight",
+         "orders.customer_id → customers.id"),
+        ('owner = "customer_id"', 'owner = "weight"', "orders", "weight",
+         "orders.customer_id → customers.id"),
+        ('column = "customer_id"', 'column = "id"', "orders", "id",
+         "orders.customer_id → customers.id"),
+    ],
+)  # fmt: skip
+def test_coverage_owner_path_beside_the_foreign_key_is_found(
+    shop: World, right: str, wrong: str, table: str, column: str, key: str
+) -> None:
+    assert covered(shop).findings == ()
+    text = (shop.root / "sections.toml").read_text("utf-8")
+    assert right in text
+    write(shop, text.replace(right, wrong))
+    found = {(f.problem, f.table, tuple(f.columns)): f.message for f in covered(shop).findings}
+    astray = (Problem.OWNER_ASTRAY, table, (column,))
+    assert key in found[astray]
+    reason = f'[[exempt]]\ntable = "{table}"\ncolumns = ["{column}"]\nreason = "the old keys"\n'
+    write(shop, text.replace(right, wrong) + reason)
+    assert Problem.OWNER_ASTRAY not in problems(covered(shop))
+
+
+def test_coverage_owner_path_by_the_people_is_looked_at_to_its_end(shop: World) -> None:
+    text = (shop.root / "sections.toml").read_text("utf-8")
+    longer = 'owner = { path = ["customer_id = customers.id"], column = "id" }'
+    write(shop, text.replace('owner = "customer_id"', longer))
+    assert covered(shop).findings == ()
+    write(shop, text.replace('owner = "customer_id"', longer.replace('"id" }', '"email" }')))
+    (finding,) = covered(shop).findings
+    assert (finding.problem, finding.table) == (Problem.OWNER_ASTRAY, "customers")
+    assert "customers.id, the key itself" in finding.message
+
+
+def test_coverage_owner_path_where_no_foreign_key_is_or_by_a_chain_is_no_gap(shop: World) -> None:
+    with shop.begin() as connection:
+        for statement in (
+            "CREATE TABLE profiles (owner INTEGER PRIMARY KEY REFERENCES customers)",
+            "CREATE TABLE photos (id INTEGER PRIMARY KEY, profile INTEGER REFERENCES profiles, "
+            "seen_by INTEGER REFERENCES customers)",
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY, ord INTEGER)",
+        ):
+            connection.exec_driver_sql(statement)
+    text = (shop.root / "sections.toml").read_text("utf-8")
+    text += '[[section]]\nname = "profiles"\ntable = "profiles"\nowner = "owner"\n'
+    text += 'exported = ["owner"]\n'
+    text += '[[section]]\nname = "photos"\ntable = "photos"\nowner = ["profile", "seen_by"]\n'
+    text += 'exported = ["id", "profile", "seen_by"]\n'
+    text += '[[section]]\nname = "notes"\ntable = "notes"\nexported = ["id", "ord"]\n'
+    text += 'owner = { path = ["ord = orders.id"], column = "customer_id" }\n'
+    write(shop, text)
+    assert covered(shop).findings == ()
+
+
+def test_coverage_owner_path_by_half_a_key_is_found(tmp_path: Path) -> None:
+    tenants = Stranger(
+        [
+            "CREATE TABLE users (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE jobs (nr INTEGER, shop INTEGER, user_id INTEGER REFERENCES users (id), "
+            "PRIMARY KEY (nr, shop))",
+            "CREATE TABLE steps (id INTEGER PRIMARY KEY, job INTEGER, shop INTEGER, "
+            "FOREIGN KEY (job, shop) REFERENCES jobs (nr, shop))",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(tenants, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = settled(drafted(world))
+    whole = "job = jobs.nr, shop = jobs.shop"
+    assert whole in text
+    write(world, text)
+    assert covered(world).findings == ()
+    write(world, text.replace(whole, "job = jobs.nr"))
+    (finding,) = covered(world).findings
+    assert (finding.problem, list(finding.columns)) == (Problem.OWNER_ASTRAY, ["job"])
+    world.close()
