@@ -8,6 +8,7 @@ under a ``json_valid`` check, as MariaDB's JSON is and Django's on SQLite: that 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import warnings
 from collections import defaultdict
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.reflection import Inspector
 
 from backend.engines import named_errors
@@ -71,7 +72,23 @@ def inspecting(engine: Engine) -> Iterator[Inspector]:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", sa.exc.SAWarning)
+        _parse_json(connection)
         yield sa.inspect(connection)
+
+
+def _parse_json(connection: Connection) -> None:
+    """Have a PostgreSQL's JSON parsed on this connection, which the pool does not get back.
+
+    SQLAlchemy asks the catalogue for an identity column's sequence as a JSON object, and the
+    source's engine gives JSON as the text that it is.
+    """
+    if connection.dialect.name == "postgresql":
+        from psycopg.types.json import set_json_loads
+
+        driver: Any = connection.connection.driver_connection
+        assert driver is not None  # without one they are set for all connections
+        connection.detach()
+        set_json_loads(json.loads, driver)
 
 
 def reflect(
