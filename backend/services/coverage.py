@@ -19,7 +19,7 @@ from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.findings import Finding, Problem, Report
 from backend.services.owner_ways import astray
 from backend.services.reflection import Name, shown
-from backend.services.schema_graph import Link, Schema, TableShape, read_schema
+from backend.services.schema_graph import Link, Schema, TableShape, joined_by, read_schema
 from backend.services.section_binding import Binding, exemptions_of
 from backend.services.sections import (
     FACT_MEANINGS,
@@ -245,13 +245,13 @@ class _Check:
         missing = [name for name in table.columns if name not in self._exempt(table)]
         if not missing:
             return
-        through = ", ".join(dict.fromkeys(shown(link.through) for link in links))
+        through = ", ".join(dict.fromkeys(map(joined_by, links)))
         passed = {table.name, *(link.through for link in links)}
         others = [shown(n) for n in self._schema.referring(table.name) if n not in passed]
         yield Finding(
             Problem.LINKED,
-            f"linked to people by {through}; cover it by a section whose owner goes through that "
-            "table, or exempt it with a reason"
+            f"linked to people by {through}; cover it by a section whose owner goes that way, or "
+            "exempt it with a reason"
             + (f"; see what refers to it, too: {', '.join(others)}" if others else ""),
             table=shown(table.name),
             columns=missing,

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from backend.errors import UsageError
 from backend.services.reflection import Name, shown
-from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way
+from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way, joined_by
 from backend.services.section_binding import ACCOUNT
 from backend.services.sections import FACT_MEANINGS, Reason
 from backend.services.telling_names import (
@@ -182,7 +182,7 @@ class _Drafting:
             notes = []
             for link in linked.get(name, ()):
                 notes.append(
-                    f"Linked to people by {shown(link.through)}. To export such rows make it a "
+                    f"Linked to people by {joined_by(link)}. To export such rows make it a "
                     "section instead, with"
                 )
                 notes.append(f"  owner = {self._way(link.way)}")

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.reflection import Inspector
 
-from backend.services.reflection import Name, inspecting, json_columns, plain_name
+from backend.services.reflection import Name, inspecting, json_columns, plain_name, shown
 from backend.services.subject_keys import kind_of
 from backend.services.telling_names import OF_A_LINK, TIMES, is_bookkeeping, looks_personal, tells
 
@@ -55,13 +55,22 @@ Way = tuple[ForeignKey, ...]  # from a table to the person, in order
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How a link table joins the rows of another one to people: many to many.
+    """How a table's rows are people's though no key of its own says so.
 
-    ``way`` leads from the other table to the person; its first key is one turned around.
+    ``through`` is a link table (many to many), or the people's own, whose rows refer to it. ``way``
+    leads from the table to the person; its first key is one turned around.
     """
 
     through: Name
     way: Way
+
+
+def joined_by(link: Link) -> str:
+    """What links: a table, or the columns of the people's own."""
+    back, *rest = link.way
+    if rest:
+        return shown(link.through)
+    return ", ".join(f"{shown(link.through)}.{name}" for name in back.target_columns)
 
 
 @dataclass(frozen=True)
@@ -117,15 +126,16 @@ class Schema:
                     yield (key, *rest)
 
     def linked(self, person: Name) -> dict[Name, list[Link]]:
-        """The tables that lead to no person themselves, and whose rows a link table joins to some.
+        """The tables that lead to no person themselves, and whose rows are joined to some.
 
-        Groups beside ``user_groups``, for example. What a person must decide: such rows may be
-        theirs, other people's, or nobody's.
+        By a link table, as groups are by ``user_groups``, or by the people's own rows, as a
+        profile is by ``users.profile_id``. What a person must decide: such rows may be theirs,
+        other people's, or nobody's.
         """
         leading = self.distances(person)
         found: dict[Name, list[Link]] = {}
         for name in sorted(leading, key=str):
-            if name == person or not self._is_link(self.tables[name]):
+            if name != person and not self._is_link(self.tables[name]):
                 continue
             (way, *_) = self.ways(name, person)
             for key in self._keys[name]:

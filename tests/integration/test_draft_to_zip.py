@@ -73,6 +73,11 @@ def covered(world: World) -> Report:
         return check_coverage(services.runtime)
 
 
+def covered_by(world: World, text: str) -> Report:
+    write(world, text)
+    return covered(world)
+
+
 def problems(report: Report) -> set[Problem]:
     return {finding.problem for finding in report.findings}
 
@@ -526,4 +531,37 @@ def test_coverage_owner_path_by_half_a_key_is_found(tmp_path: Path) -> None:
     write(world, text.replace(whole, "job = jobs.nr"))
     (finding,) = covered(world).findings
     assert (finding.problem, list(finding.columns)) == (Problem.OWNER_ASTRAY, ["job"])
+    world.close()
+
+
+def test_coverage_what_the_peoples_own_row_refers_to_must_be_decided(tmp_path: Path) -> None:
+    profiled = Stranger(
+        [
+            "CREATE TABLE profiles (id INTEGER PRIMARY KEY, bio TEXT)",
+            "CREATE TABLE countries (code TEXT PRIMARY KEY, tax INTEGER)",
+            "CREATE TABLE customers (id INTEGER PRIMARY KEY, profile_id INTEGER REFERENCES "
+            "profiles (id), country TEXT REFERENCES countries (code))",
+            "INSERT INTO profiles VALUES (1, 'mine'), (2, 'theirs')",
+            "INSERT INTO customers VALUES (5, 1, 'IE'), (6, 2, 'IE')",
+        ],
+        "5", {}, [], [],
+    )  # fmt: skip
+    world = world_with(profiled, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = drafted(world)
+    owner = 'owner = { path = ["id = customers.profile_id"], column = "id" }'
+    assert f"#   {owner}" in text.splitlines()
+    assert Problem.REASON_MISSING in problems(covered_by(world, text))
+    assert covered_by(world, settled(text)).findings == ()  # exempt, and somebody said why
+    bare = settled(text).partition("# Linked to people by")[0]
+    found = {f.table: (f.problem, f.message) for f in covered_by(world, bare).findings}
+    assert set(found) == {"profiles", "countries"}
+    assert found["profiles"][0] is Problem.LINKED
+    assert "linked to people by customers.profile_id;" in found["profiles"][1]
+    section = f'[[section]]\nname = "profiles"\ntable = "profiles"\n{owner}\n'
+    exempt = '[[exempt]]\ntable = "countries"\nreason = "the same for everybody"\n'
+    mended = f'{bare}{section}exported = ["id", "bio"]\n{exempt}'
+    assert covered_by(world, mended).findings == ()
+    with world.services() as services:
+        declared = collection(services.runtime)
+        assert count_rows(declared, declared.subject("5", None))["profiles"] == 1
     world.close()
