@@ -36,6 +36,11 @@ _SAFE_NAME: Final = re.compile(r"[A-Za-z_<][A-Za-z0-9_.<>/]{0,99}")
 _OURS: Final = ("backend", "scheduler")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOT_WRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_WRITES: Final = ("INSERT", "UPDATE", "DELETE")
+_REFUSED_BY_POSTGRESQL: Final = re.compile(
+    "permission denied for (schema|sequence|table|(?:materialized )?view) (.+)"
+)
+_REFUSED_BY_MARIADB: Final = re.compile(r"([A-Z]+) command denied to user .* for table (.+)")
 _SUMMARY_LENGTH: Final = 500
 
 
@@ -126,9 +131,11 @@ def advice(error: BaseException) -> tuple[str, str] | None:
     For a terminal alone: it may name a path, a table or a role. None: nobody foresaw it.
     """
     if isinstance(error, DBAPIError) and engines.is_refused(error):
+        words = engines.words_of_refusal(error)
+        grant = _grant(words, str(error.statement or ""))
         return (
-            f"the database refused it: {engines.words_of_refusal(error)}",
-            "grant it to this role; see deploy/RUNBOOK.md, Database roles",
+            f"the database refused it: {words}",
+            f"grant it to this role{grant}; see deploy/RUNBOOK.md, Database roles",
         )
     if isinstance(error, PermissionError):
         what = f"{os.fsdecode(error.filename)} is" if error.filename else "a file or folder is"
@@ -137,6 +144,19 @@ def advice(error: BaseException) -> tuple[str, str] | None:
             "run this as the scheduler's user, or give it that path, and x on each folder above",
         )
     return None
+
+
+def _grant(words: str, statement: str) -> str:
+    """The GRANT that a refusal's words ask for; "" where they are in another language."""
+    if found := _REFUSED_BY_MARIADB.match(words):
+        return f": GRANT {found[1]} ON {found[2]} TO …"
+    if not (found := _REFUSED_BY_POSTGRESQL.match(words)):
+        return ""
+    kind, name = found[1], found[2]
+    if kind in ("schema", "sequence"):
+        return f": GRANT USAGE ON {kind.upper()} {name} TO …"
+    verb = statement.lstrip().partition(" ")[0].upper()
+    return f": GRANT {verb if verb in _WRITES else 'SELECT'} ON {name} TO …"
 
 
 def class_of(error: BaseException) -> str:

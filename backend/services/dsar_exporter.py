@@ -30,7 +30,7 @@ from backend.errors import (
     Superseded,
 )
 from backend.extensions import current_runtime, db
-from backend.failures import Failure, Kind, failure_of
+from backend.failures import Failure, Kind, advice, failure_of
 from backend.logs import get_logger
 from backend.models import DSARAttempt
 from backend.package_files import require_whole
@@ -412,9 +412,13 @@ def _as_name(user_id: Any) -> str:
 
 
 def _explain(error: BaseException, failure: Failure) -> str:
-    """One line for the operator. A message that is not ours may quote data, so it is not shown."""
+    """One line for the operator. A message that is not ours may quote data, so it is not shown;
+    of a right that is missing the table and the GRANT are.
+    """
     if isinstance(error, DSARError):
         return str(error)
+    if isinstance(error, DBAPIError) and (told := advice(error)):
+        return f"the export failed: {'; '.join(told)}"
     return f"the export failed: {failure.summary()}"
 
 

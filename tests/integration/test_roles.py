@@ -110,6 +110,27 @@ def test_roles_suffice_for_every_command_and_a_sweep(roles: Roles) -> None:
     roles.admin.check_invariants()
 
 
+def test_export_without_a_right_to_read_says_the_grant(roles: Roles) -> None:
+    postgresql = roles.admin.engine.dialect.name == POSTGRESQL
+    with roles.admin.begin() as connection:
+        connection.exec_driver_sql("REVOKE SELECT ON workflows FROM dsar_reader")
+    roles.admin.request(7, "R-REFUSED")
+    try:
+        done = roles.world().dsar("export", "R-REFUSED")
+    finally:
+        with roles.admin.begin() as connection:
+            connection.exec_driver_sql("GRANT SELECT ON workflows TO dsar_reader")
+
+    assert (done.returncode, done.json["error_code"]) == (1, "query_failed")
+    last = done.stderr.splitlines()[-1]
+    table = "workflows" if postgresql else f"`{roles.admin.engine.url.database}`.`workflows`"
+    assert last.startswith("error: the export failed: the database refused it: ")
+    assert f"grant it to this role: GRANT SELECT ON {table} TO …" in last
+    assert all("workflows" not in str(line) for line in done.logs)
+    assert "workflows" not in roles.admin.row("R-REFUSED")["last_error"]
+    roles.admin.update("R-REFUSED", status="cancelled")
+
+
 @pytest.mark.parametrize(
     ("role", "statement"),
     [

@@ -156,6 +156,30 @@ def test_advice_says_what_is_so_and_what_to_do(error: Exception, found: str, rem
     assert found in told[0] and remedy in told[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "grant"),
+    [
+        ("permission denied for table workflows", "GRANT INSERT ON workflows TO …"),
+        ("permission denied for materialized view logins", "GRANT INSERT ON logins TO …"),
+        ("permission denied for schema app", "GRANT USAGE ON SCHEMA app TO …"),
+        ("permission denied for sequence s_seq", "GRANT USAGE ON SEQUENCE s_seq TO …"),
+        (
+            "DELETE command denied to user 'u'@'h' for table `app`.`runs`",
+            "GRANT DELETE ON `app`.`runs` TO …",
+        ),
+        ("keine Berechtigung für Tabelle workflows", None),
+    ],
+)
+def test_advice_on_a_missing_right_has_its_grant(words: str, grant: str | None) -> None:
+    told = advice(ProgrammingError(" insert INTO x", {}, Exception(1142, words)))
+
+    assert told is not None
+    wanted = "grant it to this role" + (f": {grant}; see" if grant else "; see")
+    assert told[1].startswith(wanted)
+    reading = advice(ProgrammingError("FETCH ALL FROM x", {}, Exception(1142, words)))
+    assert reading is not None and reading[1] == told[1].replace("INSERT", "SELECT")
+
+
 def test_advice_of_what_nobody_foresaw_is_none() -> None:
     assert advice(ValueError(TOKEN)) is None
     assert advice(wrapped(Driver("42P01"), ProgrammingError)) is None
