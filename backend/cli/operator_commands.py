@@ -12,7 +12,7 @@ import click
 from backend.cli.console import as_json, coloured, print_table, show
 from backend.cli.context import application, services
 from backend.cli.progress import progress
-from backend.errors import EXIT_FAILED, UsageError
+from backend.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from backend.services.doctor.checks import Check
@@ -87,7 +87,7 @@ def move_database(target: str, json_wanted: bool) -> None:
       dsar move-database --to -
     """
     from backend.engines import make_control_engine
-    from backend.services.moving import TARGET, make_tables, move
+    from backend.services.moving import TARGET, make_tables, move, require_another
     from backend.services.section_binding import key_type_of
     from backend.settings import normalise_database_url
 
@@ -97,12 +97,11 @@ def move_database(target: str, json_wanted: bool) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     with services() as found, progress("moving", wanted=not json_wanted) as line:
-        if url == found.runtime.settings.database_url:
-            raise UsageError("--to names the database of DSAR_DATABASE_URL itself; name another")
         settings = found.runtime.settings
-        make_tables(settings, url, found.runtime.clock, key_type=key_type_of(settings))
         engine = make_control_engine(url, key=TARGET)
         try:
+            require_another(found.controller.engine, engine)
+            make_tables(settings, url, found.runtime.clock, key_type=key_type_of(settings))
             moved = move(found.controller.engine, engine, progress=line.at)
             where = engine.url.render_as_string(hide_password=True)
         finally:

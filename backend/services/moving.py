@@ -7,6 +7,7 @@ the files of the export root still belong to their requests. The people's data s
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from backend.engines import (
     named_errors,
     sqlstate,
 )
-from backend.errors import BusyError, SchemaError, WrongState
+from backend.errors import BusyError, SchemaError, UsageError, WrongState
 from backend.migrations.runner import KeyType, migrate
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.control import Controller
@@ -86,6 +87,67 @@ def make_tables(
             ) from None
     finally:
         engine.dispose()
+
+
+def require_another(source: Engine, target: Engine) -> None:
+    """Raise ``UsageError`` where both engines' requests are one table, whatever their URLs say.
+
+    Another role or another name of the host leads to the same database; a move would wait for its
+    own lock. Two schemas of one PostgreSQL database are two. Raises the databases' own errors.
+    """
+    if source.dialect.name == target.dialect.name and _SAME[source.dialect.name](source, target):
+        raise UsageError(
+            f"{TARGET} leads to the very database that {CONTROL_KEY} names; name another"
+        )
+
+
+def _same_file(source: Engine, target: Engine) -> bool:
+    paths = [Path((each.url.database or "").removeprefix("file:")) for each in (source, target)]
+    return all(path.exists() for path in paths) and paths[0].samefile(paths[1])
+
+
+def _same_postgresql(source: Engine, target: Engine) -> bool:
+    # An advisory lock is a database's own. A table's number tells two schemas apart.
+    number = secrets.randbits(62)
+    lock = sa.select(sa.func.pg_try_advisory_xact_lock(number))
+    table = sa.text("SELECT to_regclass('dsar_requests')::oid")
+    with _probing(source, target) as (ours, theirs):
+        ours.execute(lock)
+        if theirs.execute(lock).scalar_one():
+            return False
+        return bool(ours.execute(table).scalar() == theirs.execute(table).scalar())
+
+
+def _same_mariadb(source: Engine, target: Engine) -> bool:
+    # A named lock is the whole server's.
+    name = f"dsar_move_{secrets.token_hex(8)}"
+    database = sa.select(sa.func.database())
+    with _probing(source, target) as (ours, theirs):
+        ours.execute(sa.select(sa.func.get_lock(name, 0)))
+        try:
+            held = theirs.execute(sa.select(sa.func.is_used_lock(name))).scalar() is not None
+        finally:
+            ours.execute(sa.select(sa.func.release_lock(name)))
+        return held and ours.execute(database).scalar() == theirs.execute(database).scalar()
+
+
+@contextmanager
+def _probing(source: Engine, target: Engine) -> Iterator[tuple[Connection, Connection]]:
+    with (
+        named_errors(source.url, CONTROL_KEY),
+        source.begin() as ours,
+        named_errors(target.url, TARGET),
+        target.begin() as theirs,
+    ):
+        yield ours, theirs
+
+
+_SAME: Final = {
+    "sqlite": _same_file,
+    "postgresql": _same_postgresql,
+    "mysql": _same_mariadb,
+    "mariadb": _same_mariadb,
+}
 
 
 def move(

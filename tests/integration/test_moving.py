@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from backend import engines
-from backend.errors import BusyError, DatabaseBusy, WrongState
+from backend.errors import BusyError, DatabaseBusy, UsageError, WrongState
 from backend.extensions import db
-from backend.services.moving import MOVED, move
+from backend.services.moving import MOVED, move, require_another
 from tests.factories import Person
 from tests.harness import World
 from tests.worlds import POSTGRESQL, SERVERS, SQLITE, a_world
@@ -233,11 +233,44 @@ def test_command_moves_and_shows_no_password(pair: tuple[World, World]) -> None:
     assert (again.returncode, "name an empty one" in again.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("kind", [SQLITE, *SERVERS])
+def test_target_that_is_the_same_by_another_name_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    with (
+        a_world(kind, request, tmp_path) as world,
+        a_world(kind, request, tmp_path / "other") as other,
+    ):
+        url = world.engine.url
+        if kind == SQLITE:
+            (tmp_path / "link").symlink_to(url.database or "")
+            url = url.set(database=str(tmp_path / "link"))
+        else:
+            url = url.update_query_dict({"connect_timeout": "9"})
+        again = engines.make_control_engine(url.render_as_string(hide_password=False))
+        try:
+            with pytest.raises(UsageError, match="very database that DSAR_DATABASE_URL names"):
+                require_another(world.engine, again)
+            require_another(world.engine, other.engine)
+        finally:
+            again.dispose()
+
+
+def test_another_schema_of_the_same_database_is_another(postgresql_world: World) -> None:
+    url = postgresql_world.engine.url.update_query_dict({"options": "-csearch_path=pg_temp"})
+    other = engines.make_control_engine(url.render_as_string(hide_password=False))
+    try:
+        require_another(postgresql_world.engine, other)
+    finally:
+        other.dispose()
+
+
 @pytest.mark.parametrize(
     ("target", "code", "words"),
     [
         ("oracle://u:pa55word@h/x", 2, "--to"),
-        ("itself", 2, "names the database of DSAR_DATABASE_URL itself"),
+        ("itself", 2, "leads to the very database that DSAR_DATABASE_URL names"),
         # Not even root may make a folder there.
         ("sqlite:////proc/dsar/x.sqlite3", 78, "/proc/dsar/x.sqlite3 (--to) cannot be made"),
         ("postgresql://u:pa55word@127.0.0.1:1/x", 69, "(--to): the database cannot be reached"),
