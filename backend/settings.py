@@ -337,4 +337,4 @@ def _describe(error: ValidationError) -> str:
             key = f"{PREFIX}{str(problem['loc'][0]).upper()}"
             reason = f"{key}: {reason[:1].lower()}{reason[1:]}"
         lines.append(reason)
-    return "; ".join(lines)
+    return ", and ".join(lines)

@@ -249,7 +249,7 @@ def read_sections_file(path: Path) -> SectionsFile:
     try:
         file = SectionsFile.model_validate(content)
     except ValidationError as error:
-        raise SectionError(f"{path}: " + "; ".join(_problems(error, content))) from None
+        raise SectionError(f"{path}: " + ", and ".join(_problems(error, content))) from None
     _check_names(path, file)
     return file
 

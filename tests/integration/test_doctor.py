@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from backend import package_files
+from backend.errors import SectionError
 from backend.extensions import current_runtime
 from backend.services.doctor import database
 from backend.services.doctor.checks import BAD, OK, WARN, Check, made
@@ -88,6 +89,7 @@ def test_doctor_wrong_setting_is_its_only_finding(sqlite_world: World) -> None:
     (check,) = done.json["checks"]
     assert (check["name"], check["state"]) == ("settings", BAD)
     assert "DSAR_LEASE_SECONDS" in check["found"]
+    assert check["remedy"].startswith("mend it where it is set")
 
 
 def test_doctor_misspelt_setting_is_told(
@@ -475,6 +477,23 @@ def test_doctor_metrics_without_their_package_are_bad(
     assert check.state == BAD
     assert f"DSAR_METRICS_{key.upper()}" in check.found
     assert "levqor-dsar[metrics]" in (check.remedy or "")
+
+
+def test_doctor_broken_sections_file_is_to_be_mended_and_not_rolled_back(
+    sqlite_world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "sections.toml"
+    path.write_text("[subject]\ntable = users\n")
+
+    with pytest.raises(SectionError) as caught:
+        examined(sqlite_world, sections_file=path)
+
+    def look() -> Any:
+        raise caught.value
+
+    (check,) = made("settings", look)
+    assert check.found.startswith(f"{path}: not TOML")
+    assert (check.remedy or "").startswith("mend it in the file that it names")
 
 
 def test_check_that_raises_is_a_finding_without_its_message() -> None:

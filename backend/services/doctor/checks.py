@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from backend.errors import DSARError
+from backend.errors import DSARError, SectionError, SettingsError
 from backend.failures import advice, failure_of
 
 OK: Final = "ok"
@@ -50,7 +50,7 @@ def made(name: str, look: Look) -> Iterator[Check]:
     except DSARError as error:
         # Our messages say what to do after the semicolon.
         found, _, remedy = str(error).partition("; ")
-        yield bad(name, found, remedy or f"see {error.code} in deploy/RUNBOOK.md")
+        yield bad(name, found, remedy or _remedy(error))
     except Exception as error:
         failure = failure_of(error)
         found, remedy = advice(error) or (
@@ -58,3 +58,15 @@ def made(name: str, look: Look) -> Iterator[Check]:
             f"see {failure.code} in deploy/RUNBOOK.md",
         )
         yield bad(name, found, remedy)
+
+
+def _remedy(error: DSARError) -> str:
+    """What to do about an error whose message says only what is wrong, and where."""
+    if isinstance(error, SettingsError):
+        return "mend it where it is set: the environment, .env, or the file of that secret"
+    if isinstance(error, SectionError):
+        return (
+            "mend it in the file that it names, and look again: dsar coverage; where it names "
+            "none, the release is wrong: roll back"
+        )
+    return f"see {error.code} in deploy/RUNBOOK.md"
