@@ -11,7 +11,12 @@ import pytest
 from backend.settings import CHECKOUT_ROOT, PREFIX, Settings
 from tests.documents import PROGRAMS, call_of, calls, command_at, commands, problem
 
-DOCUMENTS: Final = ("README.md", "deploy/RUNBOOK.md", "deploy/monitoring/README.md")
+DOCUMENTS: Final = (
+    "README.md",
+    "deploy/RUNBOOK.md",
+    "deploy/SCALING.md",
+    "deploy/monitoring/README.md",
+)
 GROUPS: Final = [("dsar",), ("dsar-scheduler",), ("dsar", "sections")]
 EVERY: Final = [path for name, group in PROGRAMS.items() for path in commands(group, (name,))]
 
