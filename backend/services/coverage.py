@@ -17,7 +17,7 @@ from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.findings import Finding, Problem, Report
-from backend.services.owner_ways import astray
+from backend.services.owner_ways import astray, missed
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import Link, Schema, TableShape, joined_by, read_schema
 from backend.services.section_binding import Binding, exemptions_of
@@ -207,24 +207,18 @@ class _Check:
                 table=shown(table.name),
                 columns=missing,
             )
-        for key in self._schema.keys_of(table.name):
-            name = key.columns[0]
-            if key.target != self._person or len(key.columns) > 1 or name in exempt:
-                continue
-            if any(name in each.owners or self._hides(each, name) for each in sections):
-                continue
-            yield Finding(
-                Problem.OWNER_UNUSED,
-                "names a person, but no owner path begins with it, so that rows are missed; add it "
-                "to owner, mask it, or exempt the column with a reason",
-                section=sections[0].section,
-                table=shown(table.name),
-                columns=[name],
-            )
+        if self._is_there(self._person):
+            yield from missed(self._schema, self._person, table, sections, self._settled)
 
-    def _hides(self, section: Declared, name: str) -> bool:
-        disposition = section.columns.get(name)
-        return disposition is not None and not isinstance(disposition, Exported)
+    def _settled(self, table: TableShape) -> set[str]:
+        """The columns of a table that are exempt, or that a section does not show."""
+        hidden = {
+            name
+            for each in self._by_table[table.name]
+            for name, disposition in each.columns.items()
+            if not isinstance(disposition, Exported)
+        }
+        return hidden | self._exempt(table)
 
     def _uncovered(self, table: TableShape, distance: int) -> Iterator[Finding]:
         missing = [name for name in table.columns if name not in self._exempt(table)]

@@ -138,8 +138,14 @@ class _Drafting:
         yield _ABOUT_FACTS + "[facts]"
         for name, (meaning, article) in FACT_MEANINGS.items():
             yield f"{name} = {_text(f'TODO: {meaning} ({article})')}"
-        for plan in self._plans():
+        plans = list(self._plans())
+        for plan in plans:
             yield from self._section(plan)
+        for table, columns, notes in self._missed(plans):
+            yield from ("", *_comments(notes), "[[exempt]]")
+            yield from _table(table.name)
+            yield from _list("columns", columns)
+            yield 'reason = "TODO: why no rows are a person\'s by it"'
         for table, notes in self._exempt():
             yield from ("", *_comments(notes), "[[exempt]]")
             yield from _table(table.name)
@@ -151,29 +157,52 @@ class _Drafting:
         yield self._decide(_Plan(self._person, ACCOUNT, ((),)))
         for name in sorted(self._distances, key=lambda each: (self._distances[each], str(each))):
             if name != self._person.name:
-                ways = self._schema.ways(name, self._person.name)
+                owners = self._schema.ways(name, self._person.name)
                 table = self._schema.tables[name]
-                yield self._decide(_Plan(table, self._named(name), ways, self._notes(table, ways)))
-        for key, table in self._referred():
-            way = (ForeignKey(key.target_columns, self._person.name, key.columns),)
-            note = (
-                f"The person's own row refers to it: {shown(self._person.name)}.{key.columns[0]}."
-            )
-            yield self._decide(_Plan(table, self._named(table.name), [way], [note]))
+                yield self._decide(_Plan(table, self._named(name), owners, self._notes(owners)))
+        for table, ways in self._referred():
+            names = ", ".join(name for (back,) in ways for name in back.target_columns)
+            note = f"The person's own row refers to it: {shown(self._person.name)}.{names}."
+            yield self._decide(_Plan(table, self._named(table.name), ways, [note]))
 
-    def _referred(self) -> Iterator[tuple[ForeignKey, TableShape]]:
+    def _referred(self) -> Iterator[tuple[TableShape, Sequence[Way]]]:
         """Tables that the person's row refers to and that look personal, such as an address."""
-        seen = set()
-        for key in self._schema.keys_of(self._person.name):
-            table = self._schema.tables.get(key.target)
-            if table is None or key.target in self._distances or key.target in seen:
+        targets = dict.fromkeys(key.target for key in self._schema.keys_of(self._person.name))
+        for name in targets:
+            table = self._schema.tables.get(name)
+            if table is None or name in self._distances:
                 continue
-            if self._schema.personal(table.name) and not _is_people(table):
-                seen.add(key.target)
-                yield key, table
+            if self._schema.personal(name) and not _is_people(table):
+                yield table, list(self._schema.ways_by_key(name, self._person.name))
+
+    def _missed(
+        self, plans: Sequence[_Plan]
+    ) -> Iterator[tuple[TableShape, Sequence[str], Sequence[str]]]:
+        """Keys by which a table's rows may be people's beside those that its owner goes."""
+        hidden = {plan.table.name: {*plan.withheld, *plan.masked} for plan in plans}
+        for plan in plans:
+            taken = {(way[0].columns, way[0].target) for way in plan.owners if way}
+            for way in self._schema.ways_by_key(plan.table.name, self._person.name):
+                key = way[0]
+                turned = key not in self._schema.keys_of(plan.table.name)
+                table = self._person if turned else plan.table
+                columns = key.target_columns if turned else key.columns
+                if (key.columns, key.target) in taken or hidden[table.name] >= set(columns):
+                    continue
+                which = f"{shown(table.name)}.{', '.join(columns)}"
+                yield (
+                    table,
+                    columns,
+                    [
+                        f"By {which}, too, rows of {plan.name} may be a person's. If they are, add "
+                        "to its owner",
+                        f"  {self._way(way)}",
+                        "Or say here why not.",
+                    ],
+                )
 
     def _exempt(self) -> Iterator[tuple[TableShape, list[str]]]:
-        covered = {*self._distances, *(table.name for _, table in self._referred())}
+        covered = {*self._distances, *(table.name for table, _ in self._referred())}
         linked = self._schema.linked(self._person.name)
         for name in sorted(self._schema.tables, key=str):
             table = self._schema.tables[name]
@@ -203,19 +232,12 @@ class _Drafting:
         self._names.add(found)
         return found
 
-    def _notes(self, table: TableShape, ways: Sequence[Way]) -> list[str]:
+    def _notes(self, ways: Sequence[Way]) -> list[str]:
         notes = []
         if any(key.guessed for way in ways for key in way):
             notes.append(
                 "No foreign key says so: guessed from the columns' names. Check the owner."
             )
-        taken = {way[0].columns for way in ways}
-        for key in self._schema.keys_of(table.name):
-            if key.columns not in taken and key.target in self._distances:
-                notes.append(
-                    f"Also leads to a person by {', '.join(key.columns)} → {shown(key.target)}; "
-                    "add that owner if such rows are theirs, too."
-                )
         return notes
 
     # -- which columns -----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from backend.services.rendering import Rows
 from backend.services.sections import (
     EXPORTED,
     Disposition,
+    Exemption,
     Exported,
     Masked,
     OwnerPath,
@@ -219,6 +220,15 @@ SECTIONS: Final[Sequence[Section]] = (
     DSAR_REQUEST,
 )
 
+# What coverage need not ask for.
+EXEMPTIONS: Final = (
+    Exemption(
+        "workflow_runs",
+        "a run is whose user_id it carries, also where another person's workflow ran",
+        ("workflow_id",),
+    ),
+)
+
 
 def collection(runtime: Runtime) -> Collection:
     """What this process exports, ready to be read through ``runtime``.
@@ -234,6 +244,7 @@ def collection(runtime: Runtime) -> Collection:
             account=ACCOUNT,
             request=DSAR_REQUEST,
             key=ACCOUNT.table.c.id,
+            exemptions=EXEMPTIONS,
         )
     if __name__ not in runtime.kept:
         from backend.services.section_binding import collection_from_file

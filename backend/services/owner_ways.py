@@ -1,12 +1,13 @@
-"""Do owner paths go where the database's foreign keys go?
+"""Do owner paths go where the database's foreign keys go, and wherever these lead to a person?
 
 A path that joins by a wrong column (a line's number beside orders' keys) finds rows all the same:
 other people's. So where the database says how two tables belong together, a path must go that way.
+And a table whose rows are people's by two keys needs two paths, or half of the rows are missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from backend.services.declarations import Declared, DeclaredHop, DeclaredPath
 from backend.services.findings import Finding, Problem
@@ -27,6 +28,52 @@ def astray(schema: Schema, person: Key, section: Declared, stated: Stated) -> It
         for hop in path.hops:
             yield from _hop_astray(schema, section, hop, stated)
         yield from _end_astray(schema, person, section, path, stated)
+
+
+def missed(
+    schema: Schema,
+    person: Name,
+    table: TableShape,
+    sections: Sequence[Declared],
+    settled: Callable[[TableShape], Set[str]],
+) -> Iterator[Finding]:
+    """Each key by which a table's rows are people's, and that no owner path of its sections goes.
+
+    ``settled`` gives the columns of a table for which somebody stated a reason.
+    """
+    for way in schema.ways_by_key(table.name, person):
+        first = way[0]
+        turned = first not in schema.keys_of(table.name)
+        at, columns = (
+            (schema.tables[person], first.target_columns) if turned else (table, first.columns)
+        )
+        if settled(at) >= set(columns):
+            continue
+        if any(_follows(schema, path, first, turned) for each in sections for path in each.paths):
+            continue
+        if turned:
+            what = f"refers to {shown(table.name)}, but no owner path of that goes this way"
+        else:
+            through = " → ".join(shown(key.target) for key in way)
+            what = f"leads to a person ({through}), but no owner path begins with it"
+        yield Finding(
+            Problem.OWNER_UNUSED,
+            f"{what}, so that rows may be missed; add it to owner, mask it, or exempt the column "
+            "with a reason",
+            section=sections[0].section,
+            table=shown(at.name),
+            columns=columns,
+        )
+
+
+def _follows(schema: Schema, path: DeclaredPath, key: ForeignKey, turned: bool) -> bool:
+    if not set(path.first_columns).issuperset(key.columns):
+        return False
+    if not turned or not path.hops:
+        return True
+    target = schema.named(path.hops[0].target)
+    there = {there for _, there in path.hops[0].pairs}
+    return target is not None and target.name == key.target and there.issuperset(key.target_columns)
 
 
 def _hop_astray(

@@ -125,6 +125,21 @@ class Schema:
                 for rest in self._ways(key.target, distances):
                     yield (key, *rest)
 
+    def ways_by_key(self, name: Name, person: Name) -> Iterator[Way]:
+        """A table's way to the person by each key that leads there, direct or not.
+
+        Then, the first key turned around, by each key of the people's own table that leads here.
+        """
+        distances = self.distances(person)
+        for key in self._keys[name]:
+            if name == person != key.target:
+                continue  # whom else a person's own row leads to is another person
+            if key.target in distances:
+                yield (key, *next(self._ways(key.target, distances)))
+        for key in self._keys[person] if name != person else ():
+            if key.target == name:
+                yield (ForeignKey(key.target_columns, person, key.columns, key.guessed),)
+
     def linked(self, person: Name) -> dict[Name, list[Link]]:
         """The tables that lead to no person themselves, and whose rows are joined to some.
 
