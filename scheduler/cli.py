@@ -21,7 +21,7 @@ from backend.cli.console import (
     version,
     wants_json,
 )
-from backend.cli.operator_commands import completion_of
+from backend.cli.operator_commands import completion_of, version_of
 from backend.cli.progress import Silent, progress
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from backend.extensions import current_runtime
@@ -235,3 +235,4 @@ class _Told:
 
 
 cli.add_command(completion_of("dsar-scheduler"))
+cli.add_command(version_of("dsar-scheduler"))

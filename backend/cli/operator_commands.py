@@ -183,4 +183,34 @@ def completion_of(program: str) -> click.Command:
     return completion
 
 
-COMMANDS: Final = (doctor, move_database, after_restore, completion_of("dsar"))
+def version_of(program: str) -> click.Command:
+    """The command that says which release a program is."""
+
+    @click.command(
+        name="version",
+        help=f"""Print which release this is, as --version does. Needs no settings.
+
+        \b
+        Examples:
+          {program} version
+          {program} version --json
+        """,
+        short_help="Print which release this is.",
+    )
+    @as_json
+    def version(json_wanted: bool) -> None:
+        from importlib.metadata import version as installed
+
+        release = installed("levqor-dsar")
+        show({"version": release}, json_wanted, lambda: click.echo(f"levqor-dsar {release}"))
+
+    return version
+
+
+COMMANDS: Final = (
+    doctor,
+    move_database,
+    after_restore,
+    completion_of("dsar"),
+    version_of("dsar"),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -298,6 +299,8 @@ def test_version_everywhere_the_projects() -> None:
     for program in (dsar, cli):
         shown = CliRunner().invoke(program, ["--version"])
         assert shown.stdout == f"levqor-dsar {version}\n"
+        named = CliRunner().invoke(program, ["version"])
+        assert json.loads(named.stdout) == {"version": version}
 
 
 # -- the runbook -------------------------------------------------------------------------------
