@@ -19,7 +19,14 @@ from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.findings import Finding, Problem, Report
 from backend.services.owner_ways import astray, missed
 from backend.services.reflection import Name, shown
-from backend.services.schema_graph import Link, Schema, TableShape, joined_by, read_schema
+from backend.services.schema_graph import (
+    ForeignKey,
+    Link,
+    Schema,
+    TableShape,
+    joined_by,
+    read_schema,
+)
 from backend.services.section_binding import Binding, exemptions_of
 from backend.services.sections import (
     FACT_MEANINGS,
@@ -152,14 +159,16 @@ class _Check:
         is_there = self._is_there(self._person)
         leading = self._schema.distances(self._person) if is_there else {}
         linked = self._schema.linked(self._person) if is_there else {}
+        beyond = [name for name in self._by_table if is_there and name not in leading]
         for name in sorted(self._schema.tables, key=str):
             table = self._schema.tables[name]
+            refers = [key for key in self._schema.keys_of(name) if key.target in beyond]
             if name in self._by_table:
-                yield from self._covered(table)
+                yield from self._covered(table, beyond)
             elif name in leading:
                 yield from self._uncovered(table, leading[name])
-            elif name in linked:
-                yield from self._linked(table, linked[name])
+            elif name in linked or refers:
+                yield from self._linked(table, linked.get(name, ()), refers)
             else:
                 yield from self._looks_personal(table)
         for each in self._sections:
@@ -191,7 +200,7 @@ class _Check:
             for name in each.columns
         }
 
-    def _covered(self, table: TableShape) -> Iterator[Finding]:
+    def _covered(self, table: TableShape, beyond: Sequence[Name]) -> Iterator[Finding]:
         sections = self._by_table[table.name]
         exempt = self._exempt(table)
         missing = [
@@ -208,7 +217,15 @@ class _Check:
                 columns=missing,
             )
         if self._is_there(self._person):
-            yield from missed(self._schema, self._person, table, sections, self._settled)
+            # What joins them to people is no further way.
+            beyond = [name for name in beyond if table.name not in self._passed(name)]
+            yield from missed(self._schema, self._person, table, sections, self._settled, beyond)
+
+    def _passed(self, name: Name) -> set[Name]:
+        """The tables that owner paths from this one pass."""
+        hops = [hop for s in self._by_table[name] for path in s.paths for hop in path.hops]
+        found = (self._schema.named(hop.target) for hop in hops)
+        return {shape.name for shape in found if shape is not None}
 
     def _settled(self, table: TableShape) -> set[str]:
         """The columns of a table that are exempt, or that a section does not show."""
@@ -235,18 +252,21 @@ class _Check:
             columns=missing,
         )
 
-    def _linked(self, table: TableShape, links: Sequence[Link]) -> Iterator[Finding]:
+    def _linked(
+        self, table: TableShape, links: Sequence[Link], refers: Sequence[ForeignKey]
+    ) -> Iterator[Finding]:
         missing = [name for name in table.columns if name not in self._exempt(table)]
         if not missing:
             return
-        through = ", ".join(dict.fromkeys(map(joined_by, links)))
-        passed = {table.name, *(link.through for link in links)}
-        others = [shown(n) for n in self._schema.referring(table.name) if n not in passed]
+        ways = [f"linked to people by {each}" for each in dict.fromkeys(map(joined_by, links))]
+        ways += [
+            f"refers by {', '.join(key.columns)} to {shown(key.target)}, whose rows a section holds"
+            for key in refers
+        ]
         yield Finding(
             Problem.LINKED,
-            f"linked to people by {through}; cover it by a section whose owner goes that way, or "
-            "exempt it with a reason"
-            + (f"; see what refers to it, too: {', '.join(others)}" if others else ""),
+            f"{'; '.join(ways)}; cover it by a section whose owner goes that way, or exempt it "
+            "with a reason",
             table=shown(table.name),
             columns=missing,
         )

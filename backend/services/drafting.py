@@ -6,9 +6,7 @@ fails until none is left. The same schema gives the same text.
 
 from __future__ import annotations
 
-import json
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +14,14 @@ from typing import Final
 import sqlalchemy as sa
 
 from backend.errors import UsageError
+from backend.services.draft_text import (
+    comment_lines,
+    join_text,
+    key_text,
+    list_lines,
+    quoted,
+    table_lines,
+)
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way, joined_by
 from backend.services.section_binding import ACCOUNT
@@ -39,7 +45,6 @@ _PEOPLE: Final = (
     *("benutzer", "nutzer", "kunden", "kunde", "mitglieder", "personen"),
     *("utilisateurs", "personnes", "membres", "usuarios", "clientes", "personas"),
 )
-_WIDTH: Final = 96
 _DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
 _HEAD: Final = """\
 # What an export holds of each person: drafted by `dsar sections draft`. Read it all, then settle
@@ -124,31 +129,33 @@ class _Drafting:
         self._person = person
         self._key = key
         self._distances = schema.distances(person.name)
+        # Of tables that lead to no person by themselves, and get a section all the same.
+        self._beyond = {table.name: ways[0] for table, ways in self._referred()}
         self._names = {ACCOUNT, "dsar_request", "meta", "index"}
 
     def lines(self) -> Iterator[str]:
         yield _HEAD
         if self._schemas:
-            yield from _list("schemas", list(self._schemas))
+            yield from list_lines("schemas", list(self._schemas))
             yield ""
         yield "[subject]"
-        yield from _table(self._person.name)
-        yield f"key = {_text(self._key)}"
+        yield from table_lines(self._person.name)
+        yield f"key = {quoted(self._key)}"
         yield ""
         yield _ABOUT_FACTS + "[facts]"
         for name, (meaning, article) in FACT_MEANINGS.items():
-            yield f"{name} = {_text(f'TODO: {meaning} ({article})')}"
+            yield f"{name} = {quoted(f'TODO: {meaning} ({article})')}"
         plans = list(self._plans())
         for plan in plans:
             yield from self._section(plan)
         for table, columns, notes in self._missed(plans):
-            yield from ("", *_comments(notes), "[[exempt]]")
-            yield from _table(table.name)
-            yield from _list("columns", columns)
+            yield from ("", *comment_lines(notes), "[[exempt]]")
+            yield from table_lines(table.name)
+            yield from list_lines("columns", columns)
             yield 'reason = "TODO: why no rows are a person\'s by it"'
         for table, notes in self._exempt():
-            yield from ("", *_comments(notes), "[[exempt]]")
-            yield from _table(table.name)
+            yield from ("", *comment_lines(notes), "[[exempt]]")
+            yield from table_lines(table.name)
             yield 'reason = "TODO: why no section needs to cover it"'
 
     # -- which tables ------------------------------------------------------------------------
@@ -182,7 +189,8 @@ class _Drafting:
         hidden = {plan.table.name: {*plan.withheld, *plan.masked} for plan in plans}
         for plan in plans:
             taken = {(way[0].columns, way[0].target) for way in plan.owners if way}
-            for way in self._schema.ways_by_key(plan.table.name, self._person.name):
+            ways = self._schema.ways_by_key(plan.table.name, self._person.name, self._beyond)
+            for way in ways:
                 key = way[0]
                 turned = key not in self._schema.keys_of(plan.table.name)
                 table = self._person if turned else plan.table
@@ -202,7 +210,7 @@ class _Drafting:
                 )
 
     def _exempt(self) -> Iterator[tuple[TableShape, list[str]]]:
-        covered = {*self._distances, *(table.name for table, _ in self._referred())}
+        covered = {*self._distances, *self._beyond}
         linked = self._schema.linked(self._person.name)
         for name in sorted(self._schema.tables, key=str):
             table = self._schema.tables[name]
@@ -210,17 +218,23 @@ class _Drafting:
                 continue
             notes = []
             for link in linked.get(name, ()):
-                notes.append(
-                    f"Linked to people by {joined_by(link)}. To export such rows make it a "
-                    "section instead, with"
-                )
-                notes.append(f"  owner = {self._way(link.way)}")
+                notes += self._as_section(f"Linked to people by {joined_by(link)}.", link.way)
+            for key in self._schema.keys_of(name):
+                if key.target in self._beyond:
+                    what = f"Refers by {', '.join(key.columns)} to {shown(key.target)}."
+                    notes += self._as_section(what, (key, *self._beyond[key.target]))
             if personal := self._schema.personal(name):
                 notes.append(
                     f"{', '.join(personal)}: looks personal, and no foreign key leads to a person."
                 )
             if notes:
                 yield table, [*notes, "Say here why it is exempt, or cover it by a section."]
+
+    def _as_section(self, what: str, way: Way) -> list[str]:
+        return [
+            f"{what} To export such rows make it a section instead, with",
+            f"  owner = {self._way(way)}",
+        ]
 
     def _named(self, name: Name) -> str:
         base = "_".join(words(name[1])) or "table"
@@ -261,7 +275,7 @@ class _Drafting:
             if isinstance(column.type, sa.JSON):
                 plan.notes.append(
                     f"{name} is JSON. Secrets in it: "
-                    f'json.{_key(name)}.withheld = {{ "a.*.b" = "credential" }}'
+                    f'json.{key_text(name)}.withheld = {{ "a.*.b" = "credential" }}'
                 )
         return plan
 
@@ -295,19 +309,19 @@ class _Drafting:
     # -- as text -----------------------------------------------------------------------------
 
     def _section(self, plan: _Plan) -> Iterator[str]:
-        yield from ("", *_comments(plan.notes), "[[section]]")
-        yield f"name = {_text(plan.name)}"
-        yield from _table(plan.table.name)
+        yield from ("", *comment_lines(plan.notes), "[[section]]")
+        yield f"name = {quoted(plan.name)}"
+        yield from table_lines(plan.table.name)
         if plan.table is not self._person:
             yield from self._owner(plan.owners)
-        yield from _list("exported", plan.exported)
+        yield from list_lines("exported", plan.exported)
         for name, reason in plan.withheld.items():
-            yield f"withheld.{_key(name)} = {_text(reason)}"
+            yield f"withheld.{key_text(name)} = {quoted(reason)}"
         for name, own in plan.masked.items():
-            reason = _text(str(Reason.OTHER_PERSON))
-            own_part = "" if own is None else f", unless_own = {_text(own)}"
+            reason = quoted(str(Reason.OTHER_PERSON))
+            own_part = "" if own is None else f", unless_own = {quoted(own)}"
             value = f"{{ reason = {reason}{own_part} }}" if own_part else reason
-            yield f"masked.{_key(name)} = {value}"
+            yield f"masked.{key_text(name)} = {value}"
 
     def _owner(self, ways: Sequence[Way]) -> Iterator[str]:
         entries = [self._way(way) for way in ways]
@@ -325,9 +339,9 @@ class _Drafting:
             joins.append(last)
             column = self._key
         if not joins:
-            return _text(column)
-        path = ", ".join(_join(key) for key in joins)
-        return f"{{ path = [{path}], column = {_text(column)} }}"
+            return quoted(column)
+        path = ", ".join(join_text(key) for key in joins)
+        return f"{{ path = [{path}], column = {quoted(column)} }}"
 
 
 def _single(key: ForeignKey) -> bool:
@@ -337,53 +351,3 @@ def _single(key: ForeignKey) -> bool:
 def _is_people(table: TableShape) -> bool:
     """Whether a table looks as if each row were a person: staff, for example."""
     return any(tells(name, LIKE_A_PERSON) for name in table.columns)
-
-
-def _join(key: ForeignKey) -> str:
-    table = ".".join(_identifier(part) for part in key.target if part)
-    pairs = zip(key.columns, key.target_columns, strict=True)
-    text = ", ".join(f"{_identifier(a)} = {table}.{_identifier(b)}" for a, b in pairs)
-    return f"'{text}'" if '"' in text and "'" not in text else _text(text)
-
-
-def _identifier(name: str) -> str:
-    return name if re.fullmatch(r'[^\s".,=]+', name) else f'"{name}"'
-
-
-def _table(name: Name) -> Iterator[str]:
-    yield f"table = {_text(name[1])}"
-    if name[0] is not None:
-        yield f"schema = {_text(name[0])}"
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
-
-
-def _comments(notes: Sequence[str]) -> Iterator[str]:
-    for note in notes:
-        if note.startswith(" "):  # to be copied
-            yield f"# {note}"
-            continue
-        yield from (f"# {line}" for line in textwrap.wrap(note, _WIDTH, break_long_words=False))
-
-
-def _list(key: str, names: Sequence[str]) -> Iterator[str]:
-    whole = f"{key} = [{', '.join(map(_text, names))}]"
-    if len(whole) <= _WIDTH:
-        yield whole
-        return
-    yield f"{key} = ["
-    line = " "
-    for name in names:
-        item = f" {_text(name)},"
-        if len(line) + len(item) > _WIDTH:
-            yield line
-            line = " "
-        line += item
-    yield line
-    yield "]"

@@ -36,12 +36,14 @@ def missed(
     table: TableShape,
     sections: Sequence[Declared],
     settled: Callable[[TableShape], Set[str]],
+    beyond: Iterable[Name],
 ) -> Iterator[Finding]:
     """Each key by which a table's rows are people's, and that no owner path of its sections goes.
 
-    ``settled`` gives the columns of a table for which somebody stated a reason.
+    ``settled`` gives the columns of a table for which somebody stated a reason, ``beyond`` covered
+    tables that lead to no person by themselves.
     """
-    for way in schema.ways_by_key(table.name, person):
+    for way in schema.ways_by_key(table.name, person, dict.fromkeys(beyond, ())):
         first = way[0]
         turned = first not in schema.keys_of(table.name)
         at, columns = (

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -125,10 +126,13 @@ class Schema:
                 for rest in self._ways(key.target, distances):
                     yield (key, *rest)
 
-    def ways_by_key(self, name: Name, person: Name) -> Iterator[Way]:
+    def ways_by_key(
+        self, name: Name, person: Name, beyond: Mapping[Name, Way] = MappingProxyType({})
+    ) -> Iterator[Way]:
         """A table's way to the person by each key that leads there, direct or not.
 
         Then, the first key turned around, by each key of the people's own table that leads here.
+        ``beyond`` gives the way from tables whose rows are people's though no key says so.
         """
         distances = self.distances(person)
         for key in self._keys[name]:
@@ -136,6 +140,8 @@ class Schema:
                 continue  # whom else a person's own row leads to is another person
             if key.target in distances:
                 yield (key, *next(self._ways(key.target, distances)))
+            elif key.target in beyond:
+                yield (key, *beyond[key.target])
         for key in self._keys[person] if name != person else ():
             if key.target == name:
                 yield (ForeignKey(key.target_columns, person, key.columns, key.guessed),)
@@ -158,13 +164,6 @@ class Schema:
                     back = ForeignKey(key.target_columns, name, key.columns, key.guessed)
                     found.setdefault(key.target, []).append(Link(name, (back, *way)))
         return found
-
-    def referring(self, name: Name) -> list[Name]:
-        """The tables with a foreign key to this one."""
-        return sorted(
-            (each for each, keys in self._keys.items() if any(k.target == name for k in keys)),
-            key=str,
-        )
 
     def _is_link(self, table: TableShape) -> bool:
         """Whether a table does little but link two others."""

@@ -184,13 +184,54 @@ def test_coverage_points_out_what_a_link_table_joins_to_people(tmp_path: Path) -
     write(world, bare)
     (finding,) = covered(world).findings
     assert (finding.problem, finding.table) == (Problem.LINKED, "rooms")
-    assert "linked to people by seats" in finding.message and "notices" in finding.message
-    write(world, f'{bare}[[section]]\nname = "rooms"\ntable = "rooms"\n{owner}\n'
-          'exported = ["id", "topic"]\n')  # fmt: skip
-    assert covered(world).findings == ()
+    assert "linked to people by seats" in finding.message
+    section = f'[[section]]\nname = "rooms"\ntable = "rooms"\n{owner}\n'
+    section += 'exported = ["id", "topic"]\n'
+    (finding,) = covered_by(world, bare + section).findings
+    assert (finding.problem, finding.table) == (Problem.LINKED, "notices")
+    assert "refers by room_id to rooms" in finding.message
+    hung = '{ path = ["room_id = rooms.id", "id = seats.room_id"], column = "user_id" }'
+    section += f'[[section]]\nname = "notices"\ntable = "notices"\nowner = {hung}\n'
+    section += 'exported = ["id", "room_id"]\n'
+    assert covered_by(world, bare + section).findings == ()
     with world.services() as services:
         declared = collection(services.runtime)
         assert count_rows(declared, declared.subject("1", None))["rooms"] == 1
+    # Theirs by another key, too: that says nothing of the room's.
+    with world.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE notices ADD author INTEGER REFERENCES users (id)")
+    section = section.replace('"room_id"]', '"room_id", "author"]')
+    by_author = section.replace(f"owner = {hung}", 'owner = "author"')
+    (finding,) = covered_by(world, bare + by_author).findings
+    assert (finding.problem, list(finding.columns)) == (Problem.OWNER_UNUSED, ["room_id"])
+    both = section.replace(f"owner = {hung}", f'owner = ["author", {hung}]')
+    assert covered_by(world, bare + both).findings == ()
+    world.close()
+
+
+def test_draft_asks_for_what_refers_to_an_address_of_the_peoples(tmp_path: Path) -> None:
+    posted = Stranger(
+        [
+            "CREATE TABLE addresses (id INTEGER PRIMARY KEY, street TEXT)",
+            "CREATE TABLE users (id INTEGER PRIMARY KEY, home INTEGER REFERENCES addresses (id))",
+            "CREATE TABLE meters (id INTEGER PRIMARY KEY, place INTEGER REFERENCES addresses (id))",
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, buyer INTEGER REFERENCES users (id), "
+            "ship_to INTEGER REFERENCES addresses (id))",
+        ],
+        "1", {}, [], [],
+    )  # fmt: skip
+    world = world_with(posted, f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
+    text = drafted(world)
+    for column, lead in (("place", "  owner = "), ("ship_to", "  ")):
+        path = f'{{ path = ["{column} = addresses.id", "id = users.home"], column = "id" }}'
+        assert f"# {lead}{path}" in text.splitlines()
+    assert covered_by(world, settled(text)).findings == ()
+    bare = "\n\n".join(each for each in settled(text).split("\n\n") if "[[exempt]]" not in each)
+    found = {(f.problem, f.table, tuple(f.columns)) for f in covered_by(world, bare).findings}
+    assert found == {
+        (Problem.LINKED, "meters", ("id", "place")),
+        (Problem.OWNER_UNUSED, "orders", ("ship_to",)),
+    }
     world.close()
 
 
