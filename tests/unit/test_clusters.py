@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from backend.addresses import Address, parse_address
 from backend.settings import PREFIX, Settings
 from scheduler import shutdown, workers
 from tests.documents import assert_command_exists
@@ -73,7 +77,7 @@ def test_kustomizations_name_every_file_and_one_image_of_this_release() -> None:
         named = set(part.get("resources", []))
         assert files - {"kustomization.yaml"} == named - {"../settings"}, name
         # What runs the image has it from there, and so the settings.
-        runs = name not in ("release", "settings")
+        runs = name not in ("release", "settings", "metrics")
         assert (part.get("components") == ["../release"]) is runs, name
         assert ("../settings" in named) is runs, name
     assert len(PODS) == 4
@@ -122,6 +126,60 @@ def test_pod_grace_longer_than_drain_and_margins() -> None:
         assert pod["terminationGracePeriodSeconds"] > LONGEST_STOP
     drain = DOCUMENTS["configmap.yaml:ConfigMap:dsar"]["data"]["DSAR_DRAIN_SECONDS"]
     assert float(drain) == Settings.model_fields["drain_seconds"].default
+
+
+def test_metrics_component_scrapes_the_pods_own_loopback_address() -> None:
+    (patch,) = PARTS["metrics"]["patches"]
+    patched = yaml.safe_load(patch["patch"])
+    name = f"deployment.yaml:{patched['kind']}:{patched['metadata']['name']}"
+    whole = copy.deepcopy(DOCUMENTS[name])
+    pod, added = whole["spec"]["template"]["spec"], patched["spec"]["template"]["spec"]
+    (scheduler,), (setting, agent) = pod["containers"], added["containers"]
+    assert setting["name"] == scheduler["name"]
+    scheduler["env"] += setting["env"]
+    pod["containers"].append(agent)
+    pod["volumes"] += added["volumes"]
+
+    kubernetes_validate.validate(whole, "1.34", strict=True)
+
+    (listen,) = setting["env"]
+    assert listen["name"] == "DSAR_METRICS_LISTEN"
+    assert isinstance(parse_address(listen["value"]), Address)  # a loopback one, or it is refused
+    config = DOCUMENTS["agent.yaml:ConfigMap:dsar-metrics"]["data"]["prometheus.yml"]
+    (scraped,) = yaml.safe_load(config)["scrape_configs"]
+    assert scraped["job_name"].startswith("dsar")  # as the alert rules expect
+    assert scraped["static_configs"] == [{"targets": [listen["value"]]}]
+    assert agent["securityContext"] == scheduler["securityContext"]
+    assert "--web.listen-address=127.0.0.1:9090" in agent["args"]
+    assert re.search(r":v[0-9][0-9.]*$", agent["image"])
+    assert {each["name"] for each in added["volumes"]} == {
+        mount["name"] for mount in agent["volumeMounts"]
+    }
+
+
+def test_metrics_component_is_off_until_it_is_named() -> None:
+    text = (KUBERNETES / "scheduler" / "kustomization.yaml").read_text()
+
+    assert PARTS["scheduler"]["components"] == ["../release"]
+    # Before the release, which gives everything that stands before it the namespace.
+    named = yaml.safe_load(text.replace("# - ../metrics", "- ../metrics"))
+    assert named["components"] == ["../metrics", "../release"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_metrics_component_agent_passes_promtool(tmp_path: Path) -> None:
+    path = tmp_path / "prometheus.yml"
+    path.write_text(DOCUMENTS["agent.yaml:ConfigMap:dsar-metrics"]["data"]["prometheus.yml"])
+
+    done = subprocess.run(
+        ["promtool", "check", "config", "--agent", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_cronjob_sweeps_never_overlap() -> None:
