@@ -217,9 +217,25 @@ class _Check:
                 columns=missing,
             )
         if self._is_there(self._person):
+            yield from self._unmasked(table, sections)
             # What joins them to people is no further way.
             beyond = [name for name in beyond if table.name not in self._passed(name)]
             yield from missed(self._schema, self._person, table, sections, self._settled, beyond)
+
+    def _unmasked(self, table: TableShape, sections: Sequence[Declared]) -> Iterator[Finding]:
+        """Columns that are exported, and are called as if they held another person's key."""
+        decided = self._settled(table).union(*(each.owners for each in sections))
+        if names := [
+            n for n in self._schema.like_keys(table.name, self._person) if n not in decided
+        ]:
+            yield Finding(
+                Problem.LOOKS_PERSONAL,
+                "looks like a person's key, though no foreign key says so; mask it, add it to "
+                "owner, or exempt the column with a reason",
+                section=sections[0].section,
+                table=shown(table.name),
+                columns=names,
+            )
 
     def _passed(self, name: Name) -> set[Name]:
         """The tables that owner paths from this one pass."""
@@ -273,7 +289,10 @@ class _Check:
 
     def _looks_personal(self, table: TableShape) -> Iterator[Finding]:
         exempt = self._exempt(table)
-        personal = [name for name in self._schema.personal(table.name) if name not in exempt]
+        looks = self._schema.personal(table.name)
+        if self._is_there(self._person):
+            looks += self._schema.like_keys(table.name, self._person)
+        personal = [name for name in dict.fromkeys(looks) if name not in exempt]
         if personal:
             yield Finding(
                 Problem.LOOKS_PERSONAL,

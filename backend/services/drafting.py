@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -26,6 +26,7 @@ from backend.services.reflection import Name, shown
 from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way, joined_by
 from backend.services.section_binding import ACCOUNT
 from backend.services.sections import FACT_MEANINGS, Reason
+from backend.services.subject_keys import kind_of
 from backend.services.telling_names import (
     ACTING,
     AUDIT,
@@ -46,6 +47,7 @@ _PEOPLE: Final = (
     *("utilisateurs", "personnes", "membres", "usuarios", "clientes", "personas"),
 )
 _DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
+_WHOSE: Final = "TODO: whose key is it? Say why it is masked, export it, or add it to owner"
 _HEAD: Final = """\
 # What an export holds of each person: drafted by `dsar sections draft`. Read it all, then settle
 # every TODO; `dsar coverage` tells what is left.
@@ -118,6 +120,7 @@ class _Plan:
     exported: list[str] = field(default_factory=list)
     withheld: dict[str, str] = field(default_factory=dict)
     masked: dict[str, str | None] = field(default_factory=dict)  # unless_own
+    asked: Sequence[str] = ()  # masked, and a person must say why
 
 
 class _Drafting:
@@ -223,7 +226,8 @@ class _Drafting:
                 if key.target in self._beyond:
                     what = f"Refers by {', '.join(key.columns)} to {shown(key.target)}."
                     notes += self._as_section(what, (key, *self._beyond[key.target]))
-            if personal := self._schema.personal(name):
+            looks = self._schema.personal(name) + self._schema.like_keys(name, self._person.name)
+            if personal := dict.fromkeys(looks):
                 notes.append(
                     f"{', '.join(personal)}: looks personal, and no foreign key leads to a person."
                 )
@@ -261,6 +265,7 @@ class _Drafting:
         keys = {key.columns[0]: key for key in self._schema.keys_of(table.name) if _single(key)}
         to_person = [name for name, key in keys.items() if key.target == self._person.name]
         acting = self._acting(table, to_person)
+        plan.asked = self._schema.like_keys(table.name, self._person.name)
         for name, column in table.columns.items():
             if name in keys:
                 self._decide_reference(plan, name, keys[name], to_person)
@@ -270,6 +275,8 @@ class _Drafting:
                 plan.withheld[name] = _DOUBT
             elif self._is_of_who_acted(table, name, acting):
                 plan.masked[name] = acting
+            elif name in plan.asked:
+                plan.masked[name] = name if self._is_like_the_key(column) else None
             else:
                 plan.exported.append(name)
             if isinstance(column.type, sa.JSON):
@@ -293,6 +300,9 @@ class _Drafting:
                 plan.masked[name] = None
                 return
         plan.exported.append(name)
+
+    def _is_like_the_key(self, column: sa.Column[Any]) -> bool:
+        return kind_of(column) is kind_of(self._person.columns[self._key])
 
     def _acting(self, table: TableShape, to_person: Sequence[str]) -> str | None:
         """The column that says who did what an audit log tells."""
@@ -318,7 +328,7 @@ class _Drafting:
         for name, reason in plan.withheld.items():
             yield f"withheld.{key_text(name)} = {quoted(reason)}"
         for name, own in plan.masked.items():
-            reason = quoted(str(Reason.OTHER_PERSON))
+            reason = quoted(_WHOSE if name in plan.asked else str(Reason.OTHER_PERSON))
             own_part = "" if own is None else f", unless_own = {quoted(own)}"
             value = f"{{ reason = {reason}{own_part} }}" if own_part else reason
             yield f"masked.{key_text(name)} = {value}"

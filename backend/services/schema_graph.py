@@ -20,7 +20,15 @@ from sqlalchemy.engine.reflection import Inspector
 
 from backend.services.reflection import Name, inspecting, json_columns, plain_name, shown
 from backend.services.subject_keys import kind_of
-from backend.services.telling_names import OF_A_LINK, TIMES, is_bookkeeping, looks_personal, tells
+from backend.services.telling_names import (
+    OF_A_LINK,
+    TIMES,
+    is_bookkeeping,
+    looks_personal,
+    names_a_person,
+    tells,
+    words,
+)
 
 # More ways than these from one table are of no help to anybody.
 _WAYS: Final = 12
@@ -98,6 +106,23 @@ class Schema:
         keys = {column for key in self._keys[name] for column in key.columns}
         columns = self.tables[name].columns
         return [each for each in columns if each not in keys and looks_personal(name[1], each)]
+
+    def like_keys(self, name: Name, person: Name) -> list[str]:
+        """The columns of a table that are called as a person's key, and no key says so.
+
+        They hold what the people's keys are: a name alone (``sort_by``) tells too little.
+        """
+        table, people = self.tables[name], self.tables[person]
+        known = {column for key in self._keys[name] for column in key.columns}
+        kinds = {kind_of(people.columns[each]) for each in people.primary_key}
+        return [
+            each
+            for each, column in table.columns.items()
+            if each not in known
+            and names_a_person(each)
+            and kind_of(column) in kinds
+            and not (table.primary_key == (each,) and (table is people or _is_own(name, each)))
+        ]
 
     def distances(self, person: Name) -> dict[Name, int]:
         """Every table that leads to the person's, by its number of foreign keys on the way."""
@@ -206,6 +231,11 @@ class Schema:
         for name, table in self.tables.items():
             if name[0] == schema and name[1].lower() in plurals:
                 yield table
+
+
+def _is_own(name: Name, column: str) -> bool:
+    """Whether a key is called after its own table, as ``actor.actor_id`` is."""
+    return any(each.startswith(words(column)[0]) for each in words(name[1]))
 
 
 def read_schema(engine: Engine, schemas: Iterable[str | None] = (None,)) -> Schema:

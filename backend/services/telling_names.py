@@ -141,6 +141,18 @@ ACTING: Final = _listed(
     fr="par",
     es="por",
 )
+# Who else a row may name; a number so called is a key.
+WHOM: Final = _listed(
+    en="""
+        author owner creator sender recipient receiver assignee assigner reviewer reporter approver
+        requester buyer seller payer payee uploader participant invitee inviter referrer updater
+        manager
+    """,
+    de="autor verfasser ersteller absender empfaenger kaeufer verkaeufer eigentuemer inhaber",
+    fr="auteur createur expediteur destinataire acheteur vendeur proprietaire",
+    es="creador remitente destinatario comprador vendedor propietario",
+)
+_ENDS_OF_KEYS: Final = _listed(en="id uuid guid ref key no", de="nr nummer", es="num")
 # Where somebody's action came from.
 ORIGIN: Final = _listed(en="ip ips ipaddr ipaddress useragent inet host hostname", de="ipadresse")
 # Says when something was, or will be.
@@ -217,6 +229,17 @@ def looks_secret(column: str, kind: sa.types.TypeEngine[Any]) -> bool:
 def looks_doubtful(column: str, kind: sa.types.TypeEngine[Any]) -> bool:
     """Whether a column may hold a credential, so that a person must look."""
     return _holds_text(kind) and words(column)[-1:] != ["id"] and tells(column, DOUBTFUL)
+
+
+def names_a_person(column: str) -> bool:
+    """Whether a column is called as one with a person's key: ``author_id``, ``created_by``."""
+    found = words(column)
+    last = found[-1] if found else ""
+    if len(found) > 1 and last in _ENDS_OF_KEYS:
+        return found[-2] in PEOPLE | ACTING | WHOM
+    if len(found) > 1 and last == "by":
+        return True
+    return last in WHOM or (last.endswith("id") and last[:-2] in PEOPLE | WHOM)
 
 
 def is_bookkeeping(table: str) -> bool:

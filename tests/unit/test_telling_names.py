@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from backend.services.telling_names import looks_personal, looks_secret, words
+from backend.services.telling_names import looks_personal, looks_secret, names_a_person, words
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,25 @@ def test_looks_personal_leaves_things_alone(table: str, column: str) -> None:
 def test_looks_secret_in_each_language(name: str) -> None:
     assert looks_secret(name, sa.Text())
     assert not looks_secret(name, sa.Date())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "author_id",
+        "userId",
+        "userid",
+        "created_by",
+        "invited_by_id",
+        "sender",
+        "kunden_nr",
+        "USER_NO",
+    ],
+)
+def test_names_a_person_whose_key_it_holds(name: str) -> None:
+    assert names_a_person(name)
+
+
+@pytest.mark.parametrize("name", ["id", "by", "order_id", "user_group_id", "guests", "paid", "名"])
+def test_names_a_person_leaves_things_alone(name: str) -> None:
+    assert not names_a_person(name)
