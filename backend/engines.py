@@ -185,7 +185,7 @@ def _sqlite_engine(
     def look_first(*_: object) -> None:
         try:
             if create:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, exist_ok=True)
             there = create or path.exists()
         except OSError as error:
             raise DatabaseUnreachable(f"{path} ({key}): {_why_no_folder(path, error)}") from error

@@ -156,7 +156,10 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _make_private(settings: Settings, key: str) -> None:
-    """Make a new SQLite file 0600 before anything is in it, whatever the umask."""
+    """Make a new SQLite file 0600 before anything is in it, whatever the umask.
+
+    Its folder too (``instance/``), but none above: a path of which nothing is there is misspelt.
+    """
     url = make_url(settings.database_url)
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return
@@ -164,7 +167,12 @@ def _make_private(settings: Settings, key: str) -> None:
     try:
         if path.exists():
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.parent.exists() and not path.parent.parent.exists():
+            raise SchemaError(
+                f"{path} ({key}) cannot be made: there is no folder {path.parent.parent}; check "
+                "the path, or make that folder"
+            )
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(mode=0o600)
         path.chmod(0o600)
     except OSError as error:

@@ -333,6 +333,15 @@ def test_migrate_sqlite_that_cannot_be_made_names_the_file(tmp_path: Path) -> No
         upgrade(world)
 
 
+def test_migrate_sqlite_below_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    world = World(f"sqlite:///{tmp_path / 'no' / 'such' / 'x.sqlite3'}", tmp_path)
+
+    with pytest.raises(SchemaError, match=rf"there is no folder {tmp_path / 'no'}; check the path"):
+        upgrade(world)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_migrate_unreachable_server_says_so() -> None:
     world = World("postgresql+psycopg://nobody@127.0.0.1:1/none", Path("/nonexistent"))
     with pytest.raises(DatabaseUnreachable, match=r"127\.0\.0\.1:1"):
