@@ -44,12 +44,13 @@ from backend.cli.section_commands import coverage, prove, sections
 from backend.errors import EXIT_FAILED
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
-from backend.services.assembly import Services
+from backend.services.control import Controller
 from backend.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backend.services.assembly import Services
     from backend.services.requests import RequestSummary
     from backend.services.retention import Retention
 
@@ -395,7 +396,7 @@ def _without_subject(found: Sequence[RequestSummary]) -> dict[int, bool] | None:
     runtime = current_runtime()
     listed = [each.request_id for each in found if each.status in OPEN]
     key = collection(runtime).key
-    gone = without_subject(Services.of(runtime).controller, runtime.source, key, listed)
+    gone = without_subject(Controller(runtime.control, runtime.clock), runtime.source, key, listed)
     return None if gone is None else {each: each in gone for each in listed}
 
 

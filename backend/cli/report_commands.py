@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from backend.cli.console import print_json, print_table, wants_json
-from backend.cli.context import services
+from backend.cli.context import records
 from backend.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def report(
     """
     from backend.services.report import make_report
 
-    with services() as found:
-        settings, clock = found.runtime.settings, found.runtime.clock
+    with records() as (controller, settings):
+        clock = controller.clock
         today = clock.now().astimezone(settings.zone).date()
         period = _period(first, last, month, year, today=today, zone=settings.zone)
         made = make_report(settings.database_url, clock, period)

@@ -400,6 +400,17 @@ def test_on_a_terminal_an_export_shows_how_far_it_is(sqlite_world: World) -> Non
     assert json.loads(found)["ok"]
 
 
+def test_store_that_cannot_be_opened_keeps_nobody_from_the_records(sqlite_world: World) -> None:
+    sqlite_world.request(7, "R-7")
+    broken = {"export_root": "az://container/prefix"}  # without the account's name
+
+    assert sqlite_world.dsar("list", **broken).json["counts"] == {"pending": 1}
+    assert sqlite_world.dsar("hold", "R-7", "--reason", "who?", **broken).returncode == 0
+
+    refused = sqlite_world.dsar("export", "R-7", **broken)
+    assert (refused.returncode, "AZURE_STORAGE_ACCOUNT_NAME" in refused.stderr) == (78, True)
+
+
 def test_misspelt_command_is_answered_with_the_right_one(sqlite_world: World) -> None:
     done = sqlite_world.dsar("doctro")
     assert (done.returncode, "Did you mean 'doctor'?" in done.stderr) == (2, True)
