@@ -37,8 +37,8 @@ PERSONAL: Final = _listed(
         lastname middlename surname forename fullname givenname familyname maidenname username login
         nickname displayname contactname customername clientname personname holdername recipientname
         sendername authorname ownername employeename billingname shippingname session cookie
-        deviceid latitude longitude geolocation avatar photo portrait diagnosis vatid taxid
-        cardnumber accountnumber
+        deviceid latitude longitude lat lng gps geolocation nationalid twitterhandle
+        avatar photo portrait diagnosis vatid taxid cardnumber accountnumber
     """,
     de="""
         telefon telefonnr handy handynr mobil mobilnr mobiltelefon faxnr anschrift adresse strasse
@@ -108,8 +108,8 @@ CREDENTIAL: Final = _listed(
     en="""
         password passwords passwd pwd passphrase passcode secret secrets token tokens apikey apikeys
         privatekey accesskey secretkey authkey encryptionkey signingkey salt totp otp mfa cvv cvc
-        pin credential credentials sessiondata sessionkey backupcodes recoverycodes recoverycode
-        backupcode
+        pin jwt jwts bearer rememberme credential credentials sessiondata sessionkey
+        backupcodes recoverycodes recoverycode backupcode
     """,
     de="passwort kennwort geheimnis zugangsdaten",
     fr="motdepasse mdp",
@@ -118,8 +118,8 @@ CREDENTIAL: Final = _listed(
 # May give access: a person must look.
 DOUBTFUL: Final = _listed(
     en="""
-        hash digest key seed nonce signature session fingerprint authcode accesscode securitycode
-        verificationcode confirmationcode resetcode logincode invitecode
+        auth oauth hash digest key seed nonce signature session fingerprint authcode accesscode
+        securitycode verificationcode confirmationcode resetcode logincode invitecode
     """,
     de="schluessel zugangscode sicherheitscode",
     fr="cle",

@@ -32,6 +32,7 @@ def test_words_of_a_name_are_small_and_without_accents(name: str, expected: list
         ("t", "rechnungsanschrift"), ("t", "kontaktTelefonnummer"), ("kunden", "name"),
         ("t", "prénom"), ("t", "code_postal"), ("t", "date_naissance"), ("utilisateurs", "nom"),
         ("t", "apellidos"), ("t", "dirección"), ("clientes", "nombre"),
+        ("t", "home_lat"), ("t", "gps"), ("t", "national_id"), ("t", "twitterHandle"),
     ],
 )  # fmt: skip
 def test_looks_personal_in_each_language(table: str, column: str) -> None:
@@ -49,7 +50,10 @@ def test_looks_personal_leaves_things_alone(table: str, column: str) -> None:
     assert not looks_personal(table, column)
 
 
-@pytest.mark.parametrize("name", ["password_digest", "Passwort", "mot_de_passe", "contraseña"])
+@pytest.mark.parametrize(
+    "name",
+    ["password_digest", "Passwort", "mot_de_passe", "contraseña", "refresh_jwt", "remember_me"],
+)
 def test_looks_secret_in_each_language(name: str) -> None:
     assert looks_secret(name, sa.Text())
     assert not looks_secret(name, sa.Date())
