@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(900)
 
 BASE: Final = "docker.io/library/debian:bookworm-slim"
 IMAGE: Final = "localhost/levqor-dsar:test"
+AGAIN: Final = "localhost/dsar-again"
 HARDENED: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=all", "--network=none")
 MOST_MEGABYTES: Final = 120
 STORAGE: Final = '[storage]\ndriver = "vfs"\ngraphroot = "{0}/graph"\nrunroot = "{0}/run"\n'
@@ -87,9 +88,10 @@ def engine(debian: Debian) -> Iterator[Engine]:
         mounts = [f"--volume={debian.wheels}:/wheels:ro"]
         mounts += [f"--volume={folder}/pip.conf:/etc/pip.conf:ro"]
         options = ["--isolation=chroot", "--network=host", "--pull-never", "--format=docker"]
-        options += ["--timestamp=1700000000", f"--build-arg=BASE={BASE}", f"--tag={IMAGE}"]
-        containerfile = CHECKOUT_ROOT / "deploy" / "container" / "Containerfile"
-        engine.run("buildah", "bud", *options, *mounts, "-f", containerfile, CHECKOUT_ROOT)
+        options += ["--timestamp=1700000000", f"--build-arg=BASE={BASE}", "--no-cache", *mounts]
+        options += ["-f", str(CHECKOUT_ROOT / "deploy" / "container" / "Containerfile")]
+        for tag in (IMAGE, AGAIN):
+            engine.run("buildah", "bud", *options, f"--tag={tag}", CHECKOUT_ROOT)
         yield engine
 
 
@@ -134,6 +136,12 @@ def test_image_is_small_and_says_what_it_is(engine: Engine) -> None:
     assert image["Config"]["StopSignal"] == "SIGTERM"
     assert image["Labels"]["org.opencontainers.image.version"] == VERSION
     assert 10 < added < MOST_MEGABYTES, f"{added:.0f} MB on its base"
+
+
+def test_image_built_again_is_the_same(engine: Engine) -> None:
+    built, again = (engine.image(name)["RootFS"]["Layers"] for name in (IMAGE, AGAIN))
+
+    assert built == again
 
 
 def test_image_run_hardened_exports_is_healthy_and_drains(engine: Engine, tmp_path: Path) -> None:
