@@ -131,12 +131,7 @@ class Requests:
         Raises ``BadReference`` when the reference is unusable or taken, ``UsageError`` for a
         receipt in the future. Without ``join`` not to be repeated: each call opens a request.
         """
-        reference = _new_reference() if reference_id is None else reference_id
-        if not is_usable_reference(reference):
-            raise BadReference(
-                f"{reference!r} cannot be a reference: it starts with a letter or digit and holds "
-                "up to 100 letters, digits, '.', '_' and '-'"
-            )
+        reference = _new_reference() if reference_id is None else _usable(reference_id)
 
         def insert(connection: Connection) -> tuple[str, list[str]]:
             others = self._open_of(connection, user_id)
@@ -407,6 +402,15 @@ def not_found(reference_id: str) -> RequestNotFound:
     return RequestNotFound(
         f"there is no request with the reference {reference_id!r}; see: dsar list"
     )
+
+
+def _usable(reference: str) -> str:
+    if not is_usable_reference(reference):
+        raise BadReference(
+            f"{reference!r} cannot be a reference: it starts with a letter or digit and holds "
+            "up to 100 letters, digits, '.', '_' and '-'"
+        )
+    return reference
 
 
 def _new_reference() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from backend.models import ApiToken, AuditLog, User, Workflow, WorkflowRun
+from backend.models import (
+    ApiToken,
+    AuditLog,
+    DSARAttempt,
+    DSARRequest,
+    User,
+    Workflow,
+    WorkflowRun,
+)
 from tests.factories import (
+    START,
     Person,
     insert_all,
     log_rows,
@@ -76,6 +86,28 @@ def trusting(world: World) -> Iterator[Connection]:
     with engine.begin() as connection:
         connection.exec_driver_sql(statements.get(kind, mariadb))
         yield connection
+
+
+def open_requests(world: World, people: Sequence[int]) -> None:
+    """Have each of these people ask, for the first time: no trace is left of an earlier run."""
+    with world.begin() as connection:
+        connection.execute(sa.delete(table(DSARAttempt)))
+        connection.execute(sa.delete(table(DSARRequest)))
+    shutil.rmtree(world.exports, ignore_errors=True)
+    load_rows(
+        world,
+        DSARRequest,
+        (
+            {
+                "user_id": number,
+                "gdpr_reference_id": f"BENCH-{number}",
+                "status": DSARRequest.STATUS_PENDING,
+                "requested_at": START,
+            }
+            for number in people
+        ),
+    )
+    settle(world)
 
 
 def settle(world: World) -> None:

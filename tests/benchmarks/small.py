@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from backend.models import DSARAttempt, DSARRequest
-from tests.benchmarks.fill import load_people, load_rows, settle
+from backend.models import DSARRequest
+from tests.benchmarks.fill import load_people, open_requests
 from tests.benchmarks.measure import Cost, NotRun, Series, Way, cost_of, cost_of_all, in_turns
 from tests.benchmarks.places import Place, a_place, available
 from tests.benchmarks.report import Check, Row, row_of
-from tests.factories import START, Person, table
+from tests.factories import Person, table
 from tests.worlds import POSTGRESQL, fresh_database
 
 ONE: Final = "ours, one process"
@@ -54,7 +53,7 @@ def measure(databases: Sequence[str], people: int, rounds: int) -> list[Row]:
 
 def _sweep(place: Place, people: int, *arguments: str) -> Callable[[], Cost]:
     def run() -> Cost:
-        _open_requests(place, people)
+        open_requests(place.world, range(_FIRST, _FIRST + people))
         cost = cost_of([*_SWEEP, *arguments], environment=place.environment(), folder=place.folder)
         _check(place, people)
         return cost
@@ -66,32 +65,12 @@ def _two_sweeps(place: Place, people: int) -> Callable[[], Cost]:
     """Two processes that know nothing of each other, as on two machines with one database."""
 
     def run() -> Cost:
-        _open_requests(place, people)
+        open_requests(place.world, range(_FIRST, _FIRST + people))
         cost = cost_of_all([_SWEEP, _SWEEP], environment=place.environment(), folder=place.folder)
         _check(place, people)
         return cost
 
     return run
-
-
-def _open_requests(place: Place, people: int) -> None:
-    """Everybody asks, for the first time: no trace is left of an earlier run."""
-    with place.world.begin() as connection:
-        connection.execute(sa.delete(table(DSARAttempt)))
-        connection.execute(sa.delete(table(DSARRequest)))
-    shutil.rmtree(place.world.exports, ignore_errors=True)
-    load_rows(place.world, DSARRequest, _requests(people))
-    settle(place.world)
-
-
-def _requests(people: int) -> Iterator[dict[str, Any]]:
-    for number in range(_FIRST, _FIRST + people):
-        yield {
-            "user_id": number,
-            "gdpr_reference_id": f"BENCH-{number}",
-            "status": DSARRequest.STATUS_PENDING,
-            "requested_at": START,
-        }
 
 
 def _check(place: Place, people: int) -> None:

@@ -11,21 +11,20 @@ Markdown, within two minutes on two idle cores.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import sqlalchemy as sa
 
-from backend.models import DSARAttempt, DSARRequest
-from tests.benchmarks.fill import load_people, load_rows, settle
+from backend.models import DSARRequest
+from tests.benchmarks.fill import load_people, open_requests
 from tests.benchmarks.measure import Cost, cost_of, cost_of_all
 from tests.benchmarks.places import Place, a_place
-from tests.factories import START, Person, table
+from tests.factories import Person, table
 from tests.servers import ObjectStoreServer, an_object_store
 from tests.worlds import POSTGRESQL
 
@@ -76,7 +75,7 @@ def _swept(
     for _ in range(2):
         if store == "objects":
             environment |= server.variables(f"bench/{uuid.uuid4().hex[:8]}")
-        _open_requests(place, subjects)
+        open_requests(place.world, subjects)
         cost = _run(environment, place.folder, processes)
         _check(place, len(subjects))
     return cost
@@ -86,25 +85,6 @@ def _run(environment: Mapping[str, str], folder: Path, processes: int) -> Cost:
     if processes == 1:
         return cost_of(_SWEEP, environment=environment, folder=folder)
     return cost_of_all([_SWEEP] * processes, environment=environment, folder=folder)
-
-
-def _open_requests(place: Place, subjects: Sequence[int] | range) -> None:
-    with place.world.begin() as connection:
-        connection.execute(sa.delete(table(DSARAttempt)))
-        connection.execute(sa.delete(table(DSARRequest)))
-    shutil.rmtree(place.world.exports, ignore_errors=True)
-    load_rows(place.world, DSARRequest, _requests(subjects))
-    settle(place.world)
-
-
-def _requests(subjects: Sequence[int] | range) -> Iterator[dict[str, Any]]:
-    for number in subjects:
-        yield {
-            "user_id": number,
-            "gdpr_reference_id": f"BENCH-{number}",
-            "status": DSARRequest.STATUS_PENDING,
-            "requested_at": START,
-        }
 
 
 def _check(place: Place, people: int) -> None:
