@@ -108,21 +108,31 @@ def json_from_sqlite(text: str | bytes) -> Any:
     """A JSON column as SQLite hands it over: any text at all, so it is checked.
 
     What orjson refuses but Python's own parser takes (NaN, a number past a float's reach) is
-    written anew, by the mapping and with every digit; what is not JSON stays the text that it is.
+    written anew, by the mapping and with every digit; what is not JSON, or nested too deep for
+    either to tell, stays the text (or octets) that it is.
     """
     try:
         orjson.loads(text)
     except (orjson.JSONDecodeError, UnicodeError):
         try:
             return JsonText(dump_json(parse_json(text)))
-        except ValueError:
-            return text if isinstance(text, str) else plain(text)
+        except (ValueError, RecursionError):
+            return text
     return JsonText(text)
 
 
+class Digits(str):
+    """A number of a JSON text as it is written there: of any size, and none of it lost."""
+
+    __slots__ = ()
+
+
 def parse_json(text: str | bytes) -> Any:
-    """JSON with floats as Decimal, which keeps their digits; NaN and the infinities as strings."""
-    return json.loads(text, parse_float=Decimal, parse_constant=str)
+    """JSON with its numbers as ``Digits``; NaN and the infinities as strings.
+
+    Raises ``ValueError``, and ``RecursionError`` for what is nested too deep.
+    """
+    return json.loads(text, parse_int=Digits, parse_float=Digits, parse_constant=str)
 
 
 def plain(value: Any) -> Any:
@@ -221,24 +231,29 @@ def dump_object(members: Mapping[str, Any]) -> bytes:
         return orjson.dumps(members, _default, _OPTIONS)
     except (orjson.JSONEncodeError, UnicodeError):
         # A JSON column is written as it stands, so nothing of it is lost to reparsing.
-        lines = [
-            dump_value(name)
-            + b": "
-            + (text_of(value) if isinstance(value, JsonText) else dump_value(value))
-            for name, value in members.items()
-        ]
-        if not lines:
-            return b"{}"
-        return b"{\n  " + b",\n  ".join(line.replace(b"\n", b"\n  ") for line in lines) + b"\n}"
+        lines = [dump_value(name) + b": " + _dump_member(value) for name, value in members.items()]
+        return b"{\n  " + _indented(lines) + b"\n}" if lines else b"{}"
+
+
+def _dump_member(value: Any) -> bytes:
+    if isinstance(value, JsonText):
+        return text_of(value)
+    if isinstance(value, list) and value:
+        return b"[\n  " + _indented(map(_dump_member, value)) + b"\n]"
+    return dump_value(value)
+
+
+def _indented(lines: Iterable[bytes]) -> bytes:
+    return b",\n  ".join(line.replace(b"\n", b"\n  ") for line in lines)
 
 
 def dump_json(value: Any) -> bytes:
-    """A JSON value, parsed with floats as Decimal, back as JSON with the same digits."""
+    """A JSON value as ``parse_json`` gives it, back as JSON with the same digits."""
     if isinstance(value, dict):
         members = (dump_value(str(key)) + b": " + dump_json(v) for key, v in value.items())
         return b"{" + b", ".join(members) + b"}"
     if isinstance(value, list):
         return b"[" + b", ".join(map(dump_json, value)) + b"]"
-    if isinstance(value, Decimal):
-        return str(value).encode()
+    if isinstance(value, Digits):
+        return value.encode()
     return dump_value(value)

@@ -50,6 +50,10 @@ class Withheld:
         return f"[withheld: {self.reason}]"
 
 
+# In place of a whole value of which a part is withheld or masked, and which cannot be parsed.
+UNREADABLE: Final = Withheld("cannot be read as JSON, and a part of it is not to be shown")
+
+
 @dataclass(frozen=True, slots=True)
 class Masked:
     """The row is exported, this value replaced by a note; Art. 15(4) asks for no more.
@@ -71,8 +75,9 @@ class Exported:
     """The value is exported as it is.
 
     For a JSON column ``paths`` gives parts of it a disposition of their own: dotted keys, ``*``
-    for any key or element, for example ``connections.*.secret``. ``as_json`` says that a column
-    of text holds JSON; it is then exported as JSON where it is that, else as the text.
+    for any key or element, for example ``connections.*.secret``; of an array of JSON they lead from
+    each element. ``as_json`` says that a column of text holds JSON; it is then exported as JSON
+    where it is that, else as the text (with ``paths`` only a text that can hold none of them).
     """
 
     paths: Mapping[str, Withheld | Masked] = field(default_factory=dict)

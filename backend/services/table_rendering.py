@@ -30,6 +30,7 @@ from backend.services.rendering import (
     text_of,
 )
 from backend.services.sections import (
+    UNREADABLE,
     Exported,
     FilesSection,
     FunctionSection,
@@ -46,6 +47,9 @@ Column = Sequence[Any]
 Paths = Mapping[str, Withheld | Masked]
 # Makes of a column's values what is shown, given all columns as they were read.
 Change = Callable[[Column, Sequence[Column]], Column]
+
+# What may hold a part of its own.
+_BRACKET: Final = re.compile(rb"[\[{]")
 
 
 def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -> Renderer:
@@ -117,7 +121,19 @@ def _may_be_miswritten(kind: sa.types.TypeEngine[Any]) -> bool:
 # Types that orjson writes rightly, or asks about. A look at a whole column's types is a twentieth
 # of the time of a look at each of its values.
 _WRITTEN_RIGHTLY: Final = frozenset(
-    {type(None), bool, int, str, bytes, Decimal, dt.datetime, dt.date, uuid.UUID, JsonText}
+    {
+        type(None),
+        bool,
+        int,
+        str,
+        bytes,
+        Decimal,
+        dt.datetime,
+        dt.date,
+        dt.timedelta,
+        uuid.UUID,
+        JsonText,
+    }
 )
 
 
@@ -133,13 +149,17 @@ def _right(value: Any) -> Any:
     """
     if isinstance(value, float) and not math.isfinite(value):
         return not_finite(value)
-    if isinstance(value, (dt.time, list, tuple, dict, set, frozenset)):
+    if isinstance(value, (list, tuple)):
+        return list(map(_right, value))  # JSON within it stands as it is, too
+    if isinstance(value, (dt.time, dict, set, frozenset)):
         return plain(value)
     return value
 
 
 def _read_json(value: Any) -> Any:
-    """Text that was declared as JSON; where it is none it stays the text that it is."""
+    """Text that was declared as JSON, or an array of it; what is none stays as it is."""
+    if isinstance(value, list):
+        return list(map(_read_json, value))
     return json_from_sqlite(value) if isinstance(value, (str, bytes)) else value
 
 
@@ -187,18 +207,44 @@ def _stays(part: Withheld | Masked, own: frozenset[str]) -> bool:
 
 
 def _replacing(paths: Paths) -> Callable[[Any], Any]:
-    """What replaces these paths within a value. A text that names none of them stays as it is."""
+    """What replaces these paths within a value. A text that names none of them stays as it is.
+
+    What names one and cannot be taken apart is withheld whole: nested deeper than Python reads, or
+    no JSON at all (a text that was cut off).
+    """
     may_name = _naming(paths)
+
+    def stays(text: bytes) -> bool:
+        return not paths or (may_name is not None and not may_name.search(text))
 
     def replace(value: Any) -> Any:
         if isinstance(value, JsonText):
             text = text_of(value)
-            if not paths or (may_name and not may_name.search(text)):
-                return value
-            return JsonText(dump_json(apply_paths(parse_json(text), paths)))
+            return value if stays(text) else JsonText(dump_json(taken_apart(value)))
+        if isinstance(value, (str, bytes)):
+            text = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+            return value if stays(text) or not _BRACKET.search(text) else UNREADABLE.note
+        if isinstance(value, list):
+            return JsonText(dump_json(taken_apart(value)))
         return None if value is None else apply_paths(value, paths)
 
-    return replace
+    def taken_apart(value: Any) -> Any:
+        # Of an array of JSON a path leads from each element, or from the array itself.
+        if isinstance(value, list):
+            value = list(map(taken_apart, value))
+        elif isinstance(value, JsonText):
+            value = parse_json(text_of(value))
+        else:
+            return replace(value)
+        return apply_paths(value, paths)
+
+    def safely(value: Any) -> Any:
+        try:
+            return replace(value)
+        except (RecursionError, ValueError):
+            return UNREADABLE.note
+
+    return safely
 
 
 def _naming(paths: Paths) -> re.Pattern[bytes] | None:

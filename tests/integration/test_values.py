@@ -12,10 +12,11 @@ import enum
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,17 @@ from backend.app import make_runtime
 from backend.extensions import Runtime
 from backend.services.collection import table_rows
 from backend.services.json_schemas import schema_of
-from backend.services.sections import EXPORTED, Facts, OwnerPath, Subject, TableSection
+from backend.services.sections import (
+    EXPORTED,
+    UNREADABLE,
+    Disposition,
+    Exported,
+    Facts,
+    OwnerPath,
+    Subject,
+    TableSection,
+    Withheld,
+)
 from backend.services.snapshot import open_snapshot
 from tests.harness import World
 
@@ -57,27 +68,45 @@ def runtime_of(world: World) -> Iterator[Runtime]:
         runtime.disconnect()
 
 
-def exported(runtime: Runtime, table: sa.Table, *, by_schema: bool = True) -> list[dict[str, Any]]:
+def exported(
+    runtime: Runtime,
+    table: sa.Table,
+    *,
+    by_schema: bool = True,
+    columns: Mapping[str, Disposition] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """The table's rows of the person as the archive would hold them, parsed as strict JSON.
+
+    ``columns``: those that are not merely exported.
 
     They must meet the section's own JSON Schema, unless not ``by_schema``.
     """
-    section = TableSection(
-        name=table.name,
-        table=table,
-        owner_paths=(OwnerPath("owner"),),
-        order_by=("id",),
-        columns={column.name: EXPORTED for column in table.columns},
-        facts=FACTS,
-    )
-    subject = Subject(PERSON, None)
-    with open_snapshot(runtime.source, runtime.clock, statement_seconds=60) as snapshot:
-        texts = [rows.text for rows in table_rows(section, snapshot, subject, lambda: None)]
-    text = b"[" + b",".join(texts) + b"]"
+    section = a_section(table, columns)
+    text = b"[" + rendered(runtime, section) + b"]"
     values: list[dict[str, Any]] = json.loads(text.decode("utf-8"), parse_constant=refuse)
     if by_schema:
         Draft202012Validator(schema_of(section, "test")).validate(values)
     return values
+
+
+def a_section(
+    table: sa.Table, columns: Mapping[str, Disposition] = MappingProxyType({})
+) -> TableSection:
+    return TableSection(
+        name=table.name,
+        table=table,
+        owner_paths=(OwnerPath("owner"),),
+        order_by=("id",),
+        columns={column.name: EXPORTED for column in table.columns} | dict(columns),
+        facts=FACTS,
+    )
+
+
+def rendered(runtime: Runtime, section: TableSection) -> bytes:
+    """The section's rows of the person as the archive holds them."""
+    subject = Subject(PERSON, None)
+    with open_snapshot(runtime.source, runtime.clock, statement_seconds=60) as snapshot:
+        return b",".join(rows.text for rows in table_rows(section, snapshot, subject, lambda: None))
 
 
 # -- ordinary types, round and back ------------------------------------------------------------
@@ -144,7 +173,8 @@ BY_DATABASE: dict[str, dict[str, Column]] = {
         "words": (sa.Text(), TEXT_WITH_NUL, as_is),
         # SQLite keeps NaN as NULL.
         "real": (sa.Float(53), st.floats(allow_nan=False), number),
-        "tree": (sa.JSON(), JSON, as_is),
+        # A bare number past 64 bits would be kept as a float: the column's affinity is numeric.
+        "tree": (sa.JSON(), st.lists(JSON, max_size=3), as_is),
         "local": (sa.DateTime(), st.datetimes(*ANY_DAY), dt.datetime.fromisoformat),
         "clock": (sa.Time(), st.times(), dt.time.fromisoformat),
     },
@@ -383,20 +413,103 @@ def test_json_columns_keep_every_digit(world: World, tmp_path: Path) -> None:
         )
     with runtime_of(world) as runtime:
         table = reflected(runtime.source)
-        section_row = raw_row(runtime, table)
+        section_row = rendered(runtime, a_section(table))
     assert b"3.14159265358979323846264338327950288419716939937510" in section_row
 
 
-def raw_row(runtime: Runtime, table: sa.Table) -> bytes:
-    section = TableSection(
-        name="raw",
-        table=table,
-        owner_paths=(OwnerPath("owner"),),
-        order_by=("id",),
-        columns={column.name: EXPORTED for column in table.columns},
-        facts=FACTS,
+# -- parts of JSON that are withheld -----------------------------------------------------------
+
+SECRET = "s3cr3t"
+NOTE = Withheld("r").note
+WITHOUT_SECRET = Exported(paths={"secret": Withheld("r"), "keys.*.secret": Withheld("r")})
+
+
+def test_paths_reach_into_every_element_of_an_array_of_json(postgresql_world: World) -> None:
+    with postgresql_world.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE curiosities (id integer PRIMARY KEY, owner integer, "
+            "a json[], b jsonb[], c text[], d jsonb[])"
+        )
+        one, other = (f'{{"secret": "{SECRET}", "n": {n}}}' for n in (1, 1.10))
+        deep = f'{{"keys": [{{"secret": "{SECRET}"}}]}}'
+        connection.exec_driver_sql(
+            "INSERT INTO curiosities VALUES (1, %s, %s::json[], %s::jsonb[], %s, "
+            "ARRAY[%s::jsonb[], %s::jsonb[]])",
+            (
+                PERSON,
+                [one, None],
+                [one, deep],
+                [other, '{"secret": "' + SECRET, "words"],
+                [one, one],
+                [deep, deep],
+            ),
+        )
+    with runtime_of(postgresql_world) as runtime:
+        table = reflected(runtime.source)
+        text = Exported(paths=WITHOUT_SECRET.paths, as_json=True)
+        changed = dict.fromkeys("abd", WITHOUT_SECRET) | {"c": text}
+        (row,) = exported(runtime, table, columns=changed)
+
+    safe, safe_deep = {"secret": NOTE, "n": 1}, {"keys": [{"secret": NOTE}]}
+    assert SECRET not in str(row)
+    assert row["a"] == [safe, None]
+    assert row["b"] == [safe, safe_deep]
+    assert row["c"] == [{"secret": NOTE, "n": 1.1}, UNREADABLE.note, "words"]
+    assert row["d"] == [[safe, safe], [safe_deep, safe_deep]]
+
+
+@pytest.mark.parametrize(
+    "inner", ["[" * 5_000 + "]" * 5_000, "7" * 5_000, "[1e400, -0]", "cut off"]
+)
+def test_json_that_python_does_not_read_is_withheld_or_masked_but_never_shown(
+    world: World, inner: str
+) -> None:
+    """Of a column of text, whose JSON no database looks at."""
+    kind = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+    table = sa.Table(
+        "trees",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("owner", sa.Integer),
+        sa.Column("tree", kind),
+        sa.Column("whole", kind),
     )
-    subject = Subject(PERSON, None)
-    with open_snapshot(runtime.source, runtime.clock, statement_seconds=60) as snapshot:
-        (rows,) = table_rows(section, snapshot, subject, lambda: None)
-    return rows.text
+    table.create(world.engine)
+    text = f'{{"secret": "{SECRET}", "inner": {inner}}}'
+    with world.begin() as connection:
+        values = {"id": 1, "owner": PERSON, "tree": text, "whole": text}
+        connection.execute(sa.insert(table), [values])
+
+    with runtime_of(world) as runtime:
+        masked = Exported(paths=WITHOUT_SECRET.paths, as_json=True)
+        columns = {"tree": masked, "whole": Exported(as_json=True)}
+        shown = rendered(runtime, a_section(table, columns)).decode()
+
+    tree, whole = shown.split('"whole"')
+    assert SECRET not in tree
+    assert SECRET in whole
+    readable = inner[0] != "c" and inner[1] != "["
+    assert (NOTE if readable else UNREADABLE.note) in tree
+    assert (inner in tree) == readable
+
+
+def test_json_of_postgresql_that_python_does_not_read_is_withheld(
+    postgresql_world: World,
+) -> None:
+    deep = '{"secret": "' + SECRET + '", "inner": ' + "[" * 2_000 + "]" * 2_000 + "}"
+    huge = '{"secret": "' + SECRET + '", "inner": ' + "7" * 5_000 + "}"
+    with postgresql_world.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE curiosities (id integer PRIMARY KEY, owner integer, tree jsonb)"
+        )
+        for number, text in enumerate((deep, huge)):
+            connection.exec_driver_sql(
+                "INSERT INTO curiosities VALUES (%s, %s, %s::jsonb)", (number, PERSON, text)
+            )
+    with runtime_of(postgresql_world) as runtime:
+        table = reflected(runtime.source)
+        shown = rendered(runtime, a_section(table, {"tree": WITHOUT_SECRET})).decode()
+    assert SECRET not in shown
+    assert UNREADABLE.note in shown
+    assert NOTE in shown
+    assert "7" * 5_000 in shown

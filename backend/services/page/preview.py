@@ -43,12 +43,13 @@ class Preview:
         large = len(rows.text) > _WHOLE_BYTES
         try:
             parsed = json.loads(b"[" + rows.text + b"]", parse_float=Decimal)
+            self.rows += [
+                {name: _short(value, large) for name, value in row.items()}
+                for row in parsed[: PAGE_ROWS - len(self.rows)]
+            ]
         except (RecursionError, ValueError):
             # Nested deeper than Python reads, or a number of more digits: the file has it.
             self.too_large = True
-            return
-        for row in parsed[: PAGE_ROWS - len(self.rows)]:
-            self.rows.append({name: _short(value, large) for name, value in row.items()})
 
 
 def _short(value: Any, large: bool) -> Any:
