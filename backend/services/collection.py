@@ -17,6 +17,7 @@ from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
 from backend.services.control import Controller
+from backend.services.faithful import faithful
 from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
 from backend.services.request_rows import as_indexed, reference_is
 from backend.services.section_files import Listing, function_files, named_files
@@ -29,7 +30,7 @@ from backend.services.sections import (
     TableSection,
     left_out,
 )
-from backend.services.snapshot import Snapshot, faithful, open_snapshot
+from backend.services.snapshot import Snapshot, open_snapshot
 from backend.services.subject_keys import canonical, kind_of, other_writings, same_key
 from backend.services.table_rendering import function_rows, table_renderer
 from backend.services.wording import humanised, in_language

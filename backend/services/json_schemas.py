@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.services.base_types import base_type
 from backend.services.per_section import PerSection
 from backend.services.rendering import dump_object
 from backend.services.sections import (
@@ -108,10 +109,9 @@ def _typed(kind: sa.types.TypeEngine[Any], disposition: Disposition) -> dict[str
     """A column type's JSON, nulls aside."""
     if isinstance(disposition, Exported) and (disposition.paths or disposition.as_json):
         return _ANYTHING
-    while isinstance(kind, sa.types.TypeDecorator):
-        kind = kind.impl_instance
-    if kind.__visit_name__ == "DOMAIN":  # PostgreSQL's; importing it would cost every start
-        return _typed(kind.data_type, disposition)  # type: ignore[attr-defined]
+    kind = base_type(kind)
+    if isinstance(kind, sa.types.TypeDecorator) and not isinstance(kind, sa.Interval):
+        return _ANYTHING  # whatever it makes of what it reads
     if isinstance(kind, sa.ARRAY):
         # An array's element may be null, and an array of any depth has one type.
         return {"type": "array"}
@@ -142,6 +142,7 @@ def _by_type() -> tuple[tuple[type[Any] | tuple[type[Any], ...], dict[str, Any]]
         (sa.Boolean, {"type": "boolean"}),
         (sa.Integer, {"type": "integer"}),
         (sa.Float, _FLOAT),
+        (sa.Numeric, _DECIMAL),
         (sa.Interval, _DURATION),
         (sa.DateTime, {"type": "string", "description": "a timestamp, ISO 8601"}),
         (sa.Date, {"type": "string", "description": "a date, ISO 8601"}),

@@ -16,7 +16,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.types import TypeDecorator
+
+from backend.services.base_types import stored_type
 
 _FIRST_DAY: Final = date(1801, 1, 1)
 _FIRST_NUMBER: Final = 770_000_000
@@ -126,7 +127,7 @@ def stands_in(kind: sa.types.TypeEngine[Any], source: str, scratch: str) -> bool
     """
     if source == "sqlite" or (source == scratch == _POSTGRESQL and _own_type(kind) is not None):
         return False
-    kind = _plain(kind)
+    kind = stored_type(kind)
     # MariaDB's SET is a kind of string to SQLAlchemy, and an array in an export.
     is_text = isinstance(kind, (sa.String, sa.Enum)) and kind.__visit_name__ != "SET"
     return not is_text and isinstance(general(kind), sa.Text)
@@ -134,7 +135,7 @@ def stands_in(kind: sa.types.TypeEngine[Any], source: str, scratch: str) -> bool
 
 def general(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     """A type that every database has and that holds the same values for what is proven here."""
-    kind = _plain(kind)
+    kind = stored_type(kind)
     if isinstance(kind, sa.types._Binary):
         return sa.LargeBinary(kind.length)
     if isinstance(kind, sa.Enum):
@@ -156,24 +157,14 @@ def general(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     return sa.Text()
 
 
-def _plain(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
-    """A decorated type's own, and the type that a domain narrows."""
-    if isinstance(kind, TypeDecorator):
-        kind = kind.impl_instance
-    if kind.__visit_name__ == "DOMAIN":
-        narrowed: sa.types.TypeEngine[Any] = kind.data_type  # type: ignore[attr-defined]
-        return _plain(narrowed)
-    return kind
-
-
 # -- PostgreSQL's own ----------------------------------------------------------------------------
 
 
 def _own_type(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any] | None:
     """The type of a copy that PostgreSQL alone has, and that can hold a token; else None."""
-    kind = _plain(kind)
+    kind = stored_type(kind)
     if isinstance(kind, sa.ARRAY):
-        item = _plain(kind.item_type)
+        item = stored_type(kind.item_type)
         texts = isinstance(item, (sa.String, sa.Enum))
         # More dimensions are one to PostgreSQL.
         return type(kind)(sa.Text() if texts else general(item)) if _fits(item) else None

@@ -7,11 +7,10 @@ server-side cursors in chunks; memory does not grow with the person's data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
 from backend.engines import SNAPSHOT_IDLE_SECONDS, named_errors
+from backend.services.faithful import faithful
 from backend.services.fetching import (
     Checkpoint,
     ChunkSize,
@@ -192,78 +192,6 @@ class _Peeked:
             yield rows
             self.size.rows = size.rows
             rows = next(self.others, [])
-
-
-def faithful(column: sa.Column[Any], dialect: str) -> sa.ColumnElement[Any]:
-    """How a column is read so that its value survives.
-
-    An enum is read as what is stored, a number as the driver has it: SQLAlchemy turns a MariaDB
-    DOUBLE into a Decimal of ten places. On SQLite a column holds whatever was put there, so what
-    its type cannot convert is left as it is. A zoned timestamp of a database that knows no zones
-    is UTC, as everything of the application's.
-    """
-    kind: sa.types.TypeEngine[Any] | None = None
-    if isinstance(column.type, sa.Enum):
-        kind = sa.String()
-    elif isinstance(column.type, sa.Float):
-        kind = sa.types.NullType()
-    elif dialect == "sqlite":
-        kind = _Faithful(column.type)
-    elif isinstance(column.type, sa.Numeric):
-        kind = sa.types.NullType()
-    elif dialect != "postgresql":
-        if isinstance(column.type, sa.Time):
-            kind = _TimeOrSpan()
-        elif isinstance(column.type, sa.DateTime) and column.type.timezone:
-            kind = _Faithful(column.type)
-    return column if kind is None else sa.type_coerce(column, kind).label(column.name)
-
-
-class _TimeOrSpan(sa.types.TypeDecorator[Any]):
-    """MariaDB's TIME, which also holds spans: of those SQLAlchemy would keep the hour of day."""
-
-    impl = sa.types.NullType
-    cache_ok = True
-
-    def process_result_value(self, value: Any, dialect: sa.engine.Dialect) -> Any:
-        if isinstance(value, timedelta) and timedelta(0) <= value < timedelta(days=1):
-            return (datetime(1, 1, 1, tzinfo=UTC) + value).time()
-        return value
-
-
-class _Faithful(sa.types.TypeDecorator[Any]):
-    """Another type's way of reading, without its refusals."""
-
-    impl = sa.types.NullType
-    cache_ok = True
-
-    def __init__(self, inner: sa.types.TypeEngine[Any]) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def result_processor(
-        self, dialect: sa.engine.Dialect, coltype: object
-    ) -> Callable[[Any], Any] | None:
-        if isinstance(self.inner, sa.Boolean):
-            return lambda value: bool(value) if value in (0, 1) else value
-        convert = self.inner.dialect_impl(dialect).result_processor(dialect, coltype)
-        zoned = isinstance(self.inner, sa.DateTime) and self.inner.timezone
-        if convert is None and not zoned:
-            return None
-
-        def read(value: Any) -> Any:
-            try:
-                converted = value if convert is None else convert(value)
-            except Exception:
-                return value  # its message would quote the value
-            if isinstance(converted, Decimal) and float(converted) != value:
-                # More places than the column was declared with.
-                return Decimal(repr(value))
-            if zoned and isinstance(converted, datetime) and converted.tzinfo is None:
-                return converted.replace(tzinfo=UTC)
-            return converted
-
-        return read
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.services.base_types import base_type
 from backend.services.rendering import (
     JsonText,
     Rows,
@@ -114,8 +115,15 @@ def _changes(
 
 
 def _may_be_miswritten(kind: sa.types.TypeEngine[Any]) -> bool:
-    kinds = (sa.Float, sa.Time, sa.ARRAY, sa.types.NullType, sa.types.UserDefinedType)
-    return isinstance(kind, kinds)
+    kinds = (
+        sa.Float,
+        sa.Time,
+        sa.ARRAY,
+        sa.types.NullType,
+        sa.types.UserDefinedType,
+        sa.types.TypeDecorator,
+    )
+    return isinstance(base_type(kind), kinds)
 
 
 # Types that orjson writes rightly, or asks about. A look at a whole column's types is a twentieth

@@ -9,10 +9,11 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from markupsafe import Markup, escape
 
+from backend.services.base_types import stored_type
 from backend.services.page.catalogue import Catalogue
 from backend.services.page.phrases import Phrases, isolated
 from backend.services.page.templates import template
-from backend.services.page.values import Kind, clean, kind_of, plain_type
+from backend.services.page.values import Kind, clean, kind_of
 from backend.services.per_section import PerSection
 from backend.services.sections import (
     Exported,
@@ -98,7 +99,7 @@ class SectionWords:
         if not isinstance(self._section, TableSection):
             return True
         column = self._section.table.columns.get(name)
-        return column is None or isinstance(plain_type(column), (sa.Integer, sa.Numeric))
+        return column is None or isinstance(stored_type(column.type), (sa.Integer, sa.Numeric))
 
     def _kind(self, name: str) -> Kind:
         if isinstance(self._section, TableSection):

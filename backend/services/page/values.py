@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.services.base_types import stored_type
 from backend.services.page.catalogue import Catalogue
 from backend.services.telling_names import TIMES, tells
 
@@ -47,7 +48,7 @@ def kind_of(column: sa.Column[Any] | None) -> Kind:
     """How to write a column's values. A number that only names something is not grouped."""
     if column is None:
         return Kind.TEXT
-    kind = plain_type(column)
+    kind = stored_type(column.type)
     if isinstance(kind, (sa.Date, sa.DateTime, sa.Time)):
         return Kind.MOMENT
     if isinstance(kind, sa.Integer):
@@ -57,14 +58,6 @@ def kind_of(column: sa.Column[Any] | None) -> Kind:
         # SQLite has no type for times, and keeps them as text. What is none is written as it is.
         return Kind.MOMENT
     return Kind.NUMBER if isinstance(kind, sa.Numeric) else Kind.TEXT
-
-
-def plain_type(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
-    """A column's type, that of a decorated one within."""
-    kind: Any = column.type
-    while isinstance(kind, sa.types.TypeDecorator):
-        kind = kind.impl_instance
-    return kind  # type: ignore[no-any-return]
 
 
 def clean(text: str) -> str:
