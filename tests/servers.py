@@ -84,7 +84,7 @@ class _MariaDB:
         install = ["mariadb-install-db", "--no-defaults", *user, f"--datadir={data}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._port = _free_port()
+        self._port = free_port()
         self._command = [program, "--no-defaults", *user, f"--datadir={data}"]
         self._command += [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"]
         self._command += ["--bind-address=127.0.0.1", f"--port={self._port}"]
@@ -136,7 +136,7 @@ class ObjectStoreServer:
     def __init__(self, folder: Path) -> None:
         program = shutil.which("weed", path=f"{sys.prefix}/bin:{_SBIN}")
         assert program is not None
-        master, volume, filer, s3 = (_free_port() for _ in range(4))
+        master, volume, filer, s3 = (free_port() for _ in range(4))
         self.endpoint = f"http://127.0.0.1:{s3}"
         self.access_key, self.secret_key = "test-access", "test-secret"
         keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
@@ -151,7 +151,7 @@ class ObjectStoreServer:
         # Its other services have fixed ports, which a second server would want too.
         self._command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         for name, port in (("master", master), ("volume", volume), ("filer", filer), ("s3", s3)):
-            self._command += [f"-{name}.port={port}", f"-{name}.port.grpc={_free_port()}"]
+            self._command += [f"-{name}.port={port}", f"-{name}.port.grpc={free_port()}"]
         self._log = folder / "log"
         self._s3_port = s3
 
@@ -205,11 +205,27 @@ class ObjectStoreServer:
         self._process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """A port of loopback on which nobody listens, for a server that is started next.
+
+    Below those that the kernel gives to outgoing connections: one of these was taken by another
+    test's client before SeaweedFS had opened all of its own. Each process has a run of its own.
+    """
+    for port in _ports:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no port is free")
+
+
+def _run_of_ports() -> Iterator[int]:
+    ephemeral = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    end = int(ephemeral.read_text().split()[0]) if ephemeral.exists() else 32_768
+    first, span = 20_000, max(end - 20_000, 1_000)
+    return (first + (os.getpid() * 97 + each) % span for each in range(span))
+
+
+_ports: Final = _run_of_ports()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.acceptance.test_faults import Broken
 from tests.factories import Person, insert_request
 from tests.harness import World, finish, wait_for
-from tests.servers import a_server, installed
+from tests.servers import a_server, free_port, installed
 from tests.worlds import fresh_database
 
 pytestmark = pytest.mark.skipif(
@@ -61,9 +61,7 @@ def a_pgbouncer(url: str) -> Iterator[str]:
     program = installed("pgbouncer")
     assert program is not None, "CI installs it"
     target = make_url(url)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     # Beside the server's data: its user can read there, and it is not root.
     folder = Path(str(target.query["host"]))
     ini, log, pid = (folder / f"pgbouncer-{port}.{end}" for end in ("ini", "log", "pid"))

@@ -28,6 +28,7 @@ from scheduler.metrics import Book, Metrics, add_to_textfile, exposition, read_b
 from scheduler.sweep import SweepResult, Tally, Trouble
 from tests.factories import Person
 from tests.harness import World
+from tests.servers import free_port
 
 MONITORING: Final = CHECKOUT_ROOT / "deploy" / "monitoring"
 
@@ -342,13 +343,6 @@ def listening(world: World, address: str) -> Iterator[Metrics]:
         yield metrics
     finally:
         metrics.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_listener_on_a_port_answers_reads_only(sqlite_world: World) -> None:
