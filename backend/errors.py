@@ -8,6 +8,7 @@
     │   ├── SchemaError                 the database is not migrated
     │   ├── AdoptionError               an existing table cannot be adopted as it stands
     │   ├── SectionError                a section's declaration is wrong
+    │   ├── RootNotOurs                 the export root is another database's
     │   └── PackageIncomplete           the installation lacks a file of its own
     ├── UsageError                   2  the call makes no sense in this state
     ├── BusyError                   75  another worker is exporting the request
@@ -76,6 +77,10 @@ class AdoptionError(ConfigurationError):
 
 class SectionError(ConfigurationError):
     code = "section_invalid"
+
+
+class RootNotOurs(ConfigurationError):
+    code = "export_root_not_ours"
 
 
 class PackageIncomplete(ConfigurationError):

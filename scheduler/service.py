@@ -32,6 +32,7 @@ from backend.services.coverage_gate import look_before_exporting
 from backend.services.lease import Watch
 from backend.services.open_requests import DeadlineCounts
 from backend.services.outlook import look
+from backend.services.ownership import require_own_root
 from backend.services.retention import Retention
 from backend.settings import Settings
 from scheduler.metrics import Metrics
@@ -99,6 +100,7 @@ class SweepService:
         look(services.controller, prune_before=None)
         look_before_exporting(self._runtime)
         services.store.prepare()
+        require_own_root(services.controller, services.store)
         self._heartbeat.prepare()
         self._metrics.listen(self._is_healthy, lambda: self._pulse.running)
         self._schedule()

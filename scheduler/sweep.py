@@ -25,6 +25,7 @@ from backend.services.claiming import Following
 from backend.services.lease import Watch
 from backend.services.open_requests import DeadlineCounts, deadline_counts
 from backend.services.outlook import look
+from backend.services.ownership import require_own_root
 from backend.services.request_rows import Claim
 from backend.services.retention import SWEEPS, Retention
 
@@ -150,8 +151,8 @@ def run_sweep(runtime: Runtime, *, run_slots: RunSlots, prune: bool, slot: Slot)
     ``run_slots`` claims and runs what is due at the task's cutoff, in this process or in others.
     Records a row in ``dsar_sweeps`` if anything was done. An empty sweep reads two statements and
     writes nothing. Raises ``ConfigurationError`` (the schema is not migrated, a section does not
-    add up); database and store trouble does not raise but stands in ``trouble``. Safe beside any
-    number of other sweeps.
+    add up, the export root is another database's); database and store trouble does not raise but
+    stands in ``trouble``. Safe beside any number of other sweeps.
     """
     started = runtime.clock.monotonic()
     result = SweepResult(sweep_id=str(uuid.uuid4()))
@@ -180,6 +181,8 @@ def _sweep(
     )
     outlook = look(services.controller, prune_before=retention.expires_before(runtime.clock.now()))
     cutoff = outlook.now
+    if outlook.expired or outlook.due:
+        require_own_root(services.controller, services.store)
     if outlook.expired:
         slot.beat(STEP_SECONDS)
         reclaimed, cutoff = _reclaim(services, cutoff)

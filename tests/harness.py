@@ -209,8 +209,10 @@ class World:
         return self.exports / f"levqor-dsar-{reference}.zip"
 
     def versions(self) -> list[str]:
+        """What claims have left, without the mark of whose exports these are."""
         folder = self.exports / ".versions"
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        return sorted(found - {".database"})
 
     def check_invariants(self) -> None:
         """What must be true whenever nothing runs; see DESIGN, invariants 1 to 4."""

@@ -357,8 +357,14 @@ def verify(reference_id: str | None, json_wanted: bool) -> None:
 
 
 @dsar.command()
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Of an export root that another database used: make it this one's, and delete what this "
+    "one does not know.",
+)
 @as_json
-def prune(json_wanted: bool) -> None:
+def prune(take_over: bool, json_wanted: bool) -> None:
     """Delete expired exports, leftovers and old trail rows; mend or delete stray links.
 
     The records of the requests stay. The scheduler does the same every day.
@@ -368,6 +374,10 @@ def prune(json_wanted: bool) -> None:
       dsar prune
     """
     with services() as found, progress("pruning", wanted=not json_wanted):
+        if take_over:
+            from backend.services import ownership
+
+            ownership.take_over(found.controller, found.store)
         done = asdict(_retention(found).prune())
     show(
         {"ok": True, **done},

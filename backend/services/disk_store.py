@@ -5,6 +5,7 @@
     {export root}/                                0700 (where this program made it)
         levqor-dsar-{reference}.zip[.age]         a hard link to the recorded version
         .versions/                                0700
+            .database                             the name of the database whose exports these are
             {request id}.{claim token}.zip        one per claim, 0600, never rewritten;
                                                   .zip.age where exports are encrypted
             {request id}.{claim token}.part       the same while it is being written
@@ -23,7 +24,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import IO, Final
 
 from backend.errors import DiskFull, DSARError, StoreUnavailable, VersionDamaged
 from backend.package_files import require_whole
+from backend.services.disk_files import Inode, create, inode_of, link, make_root, open_regular
 from backend.services.export_store import (
     ADOPTED_TOKEN,
     ENCRYPTED_SUFFIX,
@@ -43,6 +44,7 @@ from backend.services.export_store import (
 )
 
 _VERSIONS: Final = ".versions"
+_OWNER: Final = ".database"
 _PUBLIC_PREFIX: Final = "levqor-dsar-"
 _LINK_NAME: Final = re.compile(r"\.link-(\d+)\.(\d+)")
 _PUBLIC_NAME: Final = re.compile(r"levqor-dsar-(.+)\.zip(?:\.age)?", re.DOTALL)
@@ -78,9 +80,9 @@ class DiskStore:
             probe = f".probe-{os.getpid()}"
             with suppress(FileNotFoundError):
                 os.unlink(probe, dir_fd=versions)
-            os.close(_create(probe, versions))
+            os.close(create(probe, versions))
             try:
-                _link(probe, versions, probe, root)
+                link(probe, versions, probe, root)
             except OSError as error:
                 raise StoreUnavailable(
                     f"{self.root} (DSAR_EXPORT_ROOT): the file system makes no hard links "
@@ -90,6 +92,33 @@ class DiskStore:
                 for folder in (root, versions):
                     with suppress(FileNotFoundError):
                         os.unlink(probe, dir_fd=folder)
+
+    def owner(self) -> str | None:
+        if not os.path.exists(self.root / _VERSIONS):
+            return None
+        with self._folders(make=False) as (_, versions), suppress(FileNotFoundError):
+            descriptor = open_regular(_OWNER, versions)
+            with os.fdopen(descriptor, "rb") as file:
+                return file.read().decode("ascii", "replace").strip()
+        return None
+
+    def take(self, owner: str, *, instead: bool = False) -> str:
+        temporary = f"{_OWNER}-{owner}-{os.getpid()}"
+        with self._folders() as (_, versions):
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=versions)
+            with os.fdopen(create(temporary, versions), "wb") as file:
+                file.write(f"{owner}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+            if instead:
+                os.rename(temporary, _OWNER, src_dir_fd=versions, dst_dir_fd=versions)
+            else:
+                with suppress(FileExistsError):
+                    link(temporary, versions, _OWNER, versions)
+                os.unlink(temporary, dir_fd=versions)
+            os.fsync(versions)
+        return self.owner() or ""
 
     @contextmanager
     def stage(self, request_id: int, token: int, *, encrypted: bool = False) -> Iterator[IO[bytes]]:
@@ -106,7 +135,7 @@ class DiskStore:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=versions)
             try:
-                with os.fdopen(_create(part, versions), "w+b") as file:
+                with os.fdopen(create(part, versions), "w+b") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
@@ -132,7 +161,7 @@ class DiskStore:
             if found is None:
                 raise VersionDamaged("the version's file is missing")
             try:
-                descriptor = _open_regular(found[0], versions)
+                descriptor = open_regular(found[0], versions)
             except FileNotFoundError:
                 raise VersionDamaged("the version's file is missing") from None
             with os.fdopen(descriptor, "rb") as file:
@@ -156,10 +185,10 @@ class DiskStore:
             if keep_adopted:
                 adopted = version_name(request_id, ADOPTED_TOKEN, encrypted=False)
                 with suppress(FileNotFoundError, FileExistsError):
-                    _link(public_name(reference_id), root, adopted, versions)
+                    link(public_name(reference_id), root, adopted, versions)
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=versions)
-            _link(found[0], versions, temporary, versions)
+            link(found[0], versions, temporary, versions)
             os.rename(temporary, public, src_dir_fd=versions, dst_dir_fd=root)
             # Between two links to one file rename does nothing, and leaves the first.
             with suppress(FileNotFoundError):
@@ -298,7 +327,7 @@ class DiskStore:
         descriptors.append(os.open(_VERSIONS, flags, dir_fd=descriptors[0]))
 
     def _make_folders(self) -> None:
-        _make_root(self.root)
+        make_root(self.root)
         root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with suppress(FileExistsError):
@@ -322,9 +351,6 @@ class DiskStore:
         return StoreUnavailable(f"{where} cannot be used ({name}); check the disk")
 
 
-_Inode = tuple[int, int]
-
-
 def public_name(reference_id: str, *, encrypted: bool = False) -> str:
     """The public link's file name for a usable reference."""
     return f"{_PUBLIC_PREFIX}{reference_id}.zip{ENCRYPTED_SUFFIX if encrypted else ''}"
@@ -338,73 +364,25 @@ def _is_encrypted(name: str) -> bool:
     return name.endswith(ENCRYPTED_SUFFIX)
 
 
-def _version_there(request_id: int, token: int, versions: int) -> tuple[str, _Inode] | None:
+def _version_there(request_id: int, token: int, versions: int) -> tuple[str, Inode] | None:
     """The name and the identity of a claim's version; None when there is none."""
     for name in version_names(request_id, token):
-        inode = _inode(name, versions)
+        inode = inode_of(name, versions)
         if inode is not None:
             return name, inode
     return None
 
 
-def _links_there(reference_id: str, root: int) -> dict[str, _Inode]:
+def _links_there(reference_id: str, root: int) -> dict[str, Inode]:
     """The public names of a reference that exist, and which files they are."""
-    inodes = {name: _inode(name, root) for name in _public_names(reference_id)}
+    inodes = {name: inode_of(name, root) for name in _public_names(reference_id)}
     return {name: inode for name, inode in inodes.items() if inode is not None}
 
 
-def _links_wanted(reference_id: str, recorded: tuple[str, _Inode]) -> dict[str, _Inode]:
+def _links_wanted(reference_id: str, recorded: tuple[str, Inode]) -> dict[str, Inode]:
     name, inode = recorded
     return {public_name(reference_id, encrypted=_is_encrypted(name)): inode}
 
 
 def _part_name(request_id: int, token: int) -> str:
     return f"{request_id}.{token}.part"
-
-
-def _make_root(root: Path) -> None:
-    """Make the root and what is missing above it, each 0700 whatever the umask."""
-    missing = []
-    folder = root
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            folder.chmod(0o700)
-
-
-def _create(name: str, folder: int) -> int:
-    """A new file, 0600 whatever the umask. Never follows or reuses what is there."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
-    os.fchmod(descriptor, 0o600)
-    return descriptor
-
-
-def _open_regular(name: str, folder: int) -> int:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise VersionDamaged("the version is not a regular file")
-    return descriptor
-
-
-def _link(source: str, source_folder: int, target: str, target_folder: int) -> None:
-    os.link(
-        source,
-        target,
-        src_dir_fd=source_folder,
-        dst_dir_fd=target_folder,
-        follow_symlinks=False,
-    )
-
-
-def _inode(name: str, folder: int) -> _Inode | None:
-    """Which file a name is, links not followed; None when there is none."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

@@ -47,6 +47,7 @@ from backend.services.enclosures import Enclosures
 from backend.services.encryption import encrypted
 from backend.services.export_store import ADOPTED_TOKEN, Version, Written
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
+from backend.services.ownership import require_own_root
 from backend.services.request_rows import Claim
 from backend.services.sections import Subject
 from backend.services.zip_writer import Target
@@ -112,7 +113,9 @@ def persist_dsar_export(
         services = Services.of(runtime)
         try:
             if claim is None:
-                collection(runtime)  # a wrong declaration is no failure of the request's
+                # A wrong declaration, another's root: neither is a failure of the request's.
+                collection(runtime)
+                require_own_root(services.controller, services.store)
                 claim = services.claims.claim_reference(reference_id, worker=worker_name())
         except DSARError as error:
             return _refused(reference_id, error)

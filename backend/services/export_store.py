@@ -80,6 +80,17 @@ class ExportStore(Protocol):
         """Find out that exports can be kept here. May be repeated."""
         ...
 
+    def owner(self) -> str | None:
+        """The name of the database whose exports are kept here; None: nobody has taken it yet."""
+        ...
+
+    def take(self, owner: str, *, instead: bool = False) -> str:
+        """Make this a database's store, unless it is one already, and return whose it is now.
+
+        ``instead``: even if it is another's. In one step: of two at once one has taken it.
+        """
+        ...
+
     def stage(
         self, request_id: int, token: int, *, encrypted: bool = False
     ) -> AbstractContextManager[Target]:

@@ -32,6 +32,7 @@ from backend.migrations.runner import KeyType, migrate
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.control import Controller
 from backend.services.outlook import look
+from backend.services.ownership import DATABASE_ID, VERSIONS
 from backend.services.request_rows import ATTEMPTS, REQUESTS
 from backend.settings import Settings
 
@@ -177,7 +178,16 @@ def move(
                 done += len(batch)
                 progress(done, total)
         _compare(counts, {table.name: _count(writing, table) for table in MOVED})
-        _go_on_numbering(writing)
+        try:
+            _name_alike(reading, writing)
+            _go_on_numbering(writing)
+        except DBAPIError as error:
+            if sqlstate(error) != _NO_RIGHT:
+                raise
+            raise WrongState(
+                "the role of --to may not set the numbering of dsar_requests, nor the database's "
+                "name; name the role that owns the tables: the one of dsar migrate"
+            ) from None
         return Moved(counts, _left_behind(reading))
 
 
@@ -258,6 +268,12 @@ def _compare(read: dict[str, int], written: dict[str, int]) -> None:
             )
 
 
+def _name_alike(reading: Connection, writing: Connection) -> None:
+    """Let the export root, which is the old database's, be the new one's, too."""
+    name = reading.execute(sa.select(DATABASE_ID).select_from(VERSIONS)).scalar_one()
+    writing.execute(sa.update(VERSIONS).values({DATABASE_ID: name}))
+
+
 def _go_on_numbering(writing: Connection) -> None:
     """Let the next request's id follow the last; of a deleted request's, too, that left a trail.
 
@@ -274,15 +290,7 @@ def _go_on_numbering(writing: Connection) -> None:
     number = writing.execute(last).scalar_one()
     if number is not None:
         sequence = sa.func.pg_get_serial_sequence(REQUESTS.name, REQUESTS.c.id.name)
-        try:
-            writing.execute(sa.select(sa.func.setval(sequence, number)))
-        except DBAPIError as error:
-            if sqlstate(error) != _NO_RIGHT:
-                raise
-            raise WrongState(
-                "the role of --to may not set the numbering of dsar_requests; name the role that "
-                "owns the tables: the one of dsar migrate"
-            ) from None
+        writing.execute(sa.select(sa.func.setval(sequence, number)))
 
 
 def _left_behind(reading: Connection) -> tuple[str, ...]:

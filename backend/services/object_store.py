@@ -40,6 +40,8 @@ from backend.services.zip_writer import Target
 # upload holds some 32 MiB whatever its size.
 _PART_BYTES: Final = 8 * 1024 * 1024
 _PARTS_AT_A_TIME: Final = 2
+# Bears the name of the database whose exports these are.
+_OWNER: Final = ".database"
 _REQUEST_TIMEOUT: Final = timedelta(seconds=60)
 _CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 # A store that stumbles is asked again inside one attempt; one that is down is the sweep's affair.
@@ -75,6 +77,18 @@ class ObjectStore:
         with self._named():
             self._obstore.put(self._store, probe, b"probe")
             self._obstore.delete(self._store, probe)
+
+    def owner(self) -> str | None:
+        with self._named(), suppress(self._obstore.exceptions.NotFoundError, FileNotFoundError):
+            found = bytes(self._obstore.get(self._store, _OWNER).bytes())
+            return found.decode("ascii", "replace").strip()
+        return None
+
+    def take(self, owner: str, *, instead: bool = False) -> str:
+        mode = "overwrite" if instead else "create"
+        with self._named(), suppress(self._obstore.exceptions.AlreadyExistsError):
+            self._obstore.put(self._store, _OWNER, f"{owner}\n".encode(), mode=mode)
+        return self.owner() or ""
 
     @contextmanager
     def stage(self, request_id: int, token: int, *, encrypted: bool = False) -> Iterator[Target]:

@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from backend.models import DSARAttempt, DSARRequest
+from backend.services.batches import batches
 from backend.services.claims import WORKER_LOST
 from backend.services.control import Controller
 from backend.services.export_store import ExportStore
+from backend.services.ownership import take_over
 from backend.services.request_rows import ATTEMPTS, REQUESTS, UNCLAIMED
 
 # No request is claimed a million times between a backup and its restore.
@@ -62,8 +63,8 @@ def after_restore(control: Controller, store: ExportStore) -> Restored:
     """Make a restored database safe to sweep. Every scheduler must be stopped.
 
     Changes requests (claim tokens; claims of the backup's time are released) and attempts, in
-    batches; deletes and renames no file. May be repeated, also after an interruption. Raises the
-    database's and the store's errors.
+    batches; deletes and renames no file. The export root is this database's from now on. May be
+    repeated, also after an interruption. Raises the database's and the store's errors.
     """
     newest: dict[int, int] = {}
     for found in store.stored_files():
@@ -76,16 +77,17 @@ def after_restore(control: Controller, store: ExportStore) -> Restored:
         last_id = ids[-1]
         released += control.run(partial(_leap, control, ids, leap))
         raised += len(ids)
-    return Restored(
-        raised, released, tuple(since), tuple(unknown), tuple(_strangers(control, store))
-    )
+    strangers = tuple(_strangers(control, store))
+    # A backup of an older schema gets a new name when it is migrated.
+    take_over(control, store)
+    return Restored(raised, released, tuple(since), tuple(unknown), strangers)
 
 
 def _compare(
     control: Controller, store: ExportStore, newest: dict[int, int]
 ) -> tuple[list[ExportedSince], list[int]]:
     since, unknown = [], []
-    for ids in _batches(iter(sorted(newest))):
+    for ids in batches(sorted(newest), _BATCH):
         rows = {row["id"]: row for row in _rows(control, ids)}
         for request_id in ids:
             row = rows.get(request_id)
@@ -97,11 +99,6 @@ def _compare(
                 published = bool(reference) and store.links_to(reference, (request_id, token))
                 since.append(ExportedSince(request_id, reference, row["status"], published))
     return since, unknown
-
-
-def _batches(values: Iterator[Any]) -> Iterator[list[Any]]:
-    while batch := list(islice(values, _BATCH)):
-        yield batch
 
 
 def _rows(control: Controller, ids: list[int]) -> list[RowMapping]:
@@ -151,7 +148,7 @@ def _strangers(control: Controller, store: ExportStore) -> Iterator[str]:
     reference: sa.ColumnElement[Any] = REQUESTS.c.gdpr_reference_id
     if control.engine.dialect.name in ("sqlite", "postgresql"):
         reference = sa.func.lower(reference)  # as the index has it; MariaDB compares so anyway
-    for names in _batches(store.public_references()):
+    for names in batches(store.public_references(), _BATCH):
         lowered = {name.lower(): name for name in names}
         query = sa.select(reference).where(reference.in_(lowered))
         found = control.read(partial(_scalars, query))

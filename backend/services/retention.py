@@ -19,6 +19,7 @@ from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, StoredFile
+from backend.services.ownership import require_own_root
 from backend.services.request_rows import ATTEMPTS, REQUESTS, recorded_token, retention_order
 
 SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
@@ -66,8 +67,10 @@ class Retention:
     def prune_expired(self, *, limit: int) -> int:
         """Prune at most ``limit`` exports that are past their days; return how many.
 
-        Raises the database's and the store's errors; what was done until then stays done.
+        Raises the database's and the store's errors, ``RootNotOurs``; what was done until then
+        stays done.
         """
+        require_own_root(self._control, self._store)
         pruned = 0
         while pruned < limit and not self._stop() and self._prune_one():
             pruned += 1
@@ -76,9 +79,10 @@ class Retention:
     def prune(self) -> PruneResult:
         """Prune everything that has expired, then delete leftovers and old trail rows.
 
-        Safe beside running sweeps, and to be repeated.
+        Safe beside running sweeps, and to be repeated. Raises what ``prune_expired`` raises.
         """
         self._store.prepare()
+        require_own_root(self._control, self._store)
         pruned = 0
         while not self._stop() and self._prune_one():
             pruned += 1

@@ -15,6 +15,7 @@ from backend.models import DSARRequest
 from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import ExportStore, Version
+from backend.services.ownership import require_own_root
 from backend.services.request_rows import REQUESTS, reference_is
 
 _BATCH: Final = 200
@@ -62,7 +63,11 @@ class Verification:
         self._store = store
 
     def verify(self, reference_id: str) -> Finding:
-        """Look at one request's export and mend its link. Raises ``RequestNotFound``."""
+        """Look at one request's export and mend its link.
+
+        Raises ``RequestNotFound``, and ``RootNotOurs`` where there is nothing of ours to mend.
+        """
+        require_own_root(self._control, self._store)
         return self._look(self._find(reference_id))
 
     def recorded(self, reference_id: str) -> Version:
@@ -91,7 +96,8 @@ class Verification:
         return self._control.read(lambda connection: connection.execute(query).mappings().first())
 
     def verify_all(self) -> Iterator[Finding]:
-        """Look at every export on record, in the order of the requests' ids."""
+        """Look at every export on record, in the order of the requests' ids, as ``verify``."""
+        require_own_root(self._control, self._store)
         last_id: Any = None
         while True:
             query = sa.select(*_COLUMNS).where(REQUESTS.c.export_state.is_not(None))

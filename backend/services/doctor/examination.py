@@ -52,6 +52,7 @@ def _requests(runtime: Runtime) -> Iterator[Check]:
             ("time", database.time),
             ("requests", requests.requests),
             ("sweeps", requests.sweeping),
+            ("owner", store.owner),
         ):
             yield from made(name, partial(look, runtime))
 

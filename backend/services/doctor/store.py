@@ -11,8 +11,10 @@ from typing import Final
 
 from backend.errors import DiskFull
 from backend.extensions import Runtime
+from backend.services.control import Controller
 from backend.services.doctor.checks import Check, bad, ok, warn
 from backend.services.export_store import ExportStore, open_store
+from backend.services.ownership import require_not_anothers
 
 # Files whose modes are looked at: a sample, because there may be a million.
 _SAMPLE: Final = 1000
@@ -37,6 +39,12 @@ def root(runtime: Runtime) -> Iterator[Check]:
     yield ok("export root", f"{path} takes files and hard links")
     yield from _room(runtime.settings.min_free_bytes, store)
     yield from _modes(path)
+
+
+def owner(runtime: Runtime) -> Iterator[Check]:
+    """Whether the root is this database's to use. Raises ``RootNotOurs``, which says what to do."""
+    require_not_anothers(Controller(runtime.control, runtime.clock), open_store(runtime.settings))
+    yield ok("owner", "the export root is no other database's")
 
 
 def _not_there(path: Path) -> Iterator[Check]:
