@@ -45,14 +45,28 @@ SNAPSHOT_IDLE_SECONDS: Final = 600
 #
 # One batch, the driver itself in autocommit: its own BEGIN would be a round trip more, and they
 # are what a small person's export is made of.
-_PG_CONTROL_BEGIN: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; "
-    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
-    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
-    f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'; "
-    "SET LOCAL synchronous_commit = on; "
-    "SET LOCAL TimeZone = 'UTC'"
+_PG_CONTROL_LIMITS: Final = {
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+    "synchronous_commit": "on",
+    "TimeZone": "UTC",
+}
+_PG_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_PG_CONTROL_BEGIN: Final = "; ".join(
+    [_PG_BEGIN, *(f"SET LOCAL {name} = '{value}'" for name, value in _PG_CONTROL_LIMITS.items())]
 )
+# The same as two statements of the extended protocol, to be sent with the first of the transaction.
+PG_CONTROL_BEGINNING: Final = (
+    _PG_BEGIN,
+    "SELECT "
+    + ", ".join(
+        f"set_config('{name}', '{value}', true)" for name, value in _PG_CONTROL_LIMITS.items()
+    ),
+)
+# The execution option of a connection whose transaction begins with its first statement, which
+# ``services.together`` is to send.
+BEGINS_LATE: Final = "dsar_begins_late"
 _MARIADB_SESSION: Final = (
     "SET time_zone = '+00:00', "
     f"innodb_lock_wait_timeout = {LOCK_SECONDS}, "
@@ -233,7 +247,7 @@ def _begin_deferred(connection: Connection) -> None:
 
 
 def _begin_limited(connection: Connection) -> None:
-    if not _autocommits(connection):
+    if not (_autocommits(connection) or connection.get_execution_options().get(BEGINS_LATE)):
         connection.exec_driver_sql(_PG_CONTROL_BEGIN)
 
 

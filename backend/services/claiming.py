@@ -166,9 +166,10 @@ class Claiming:
             # to another. Tokens must still only grow.
             return self._control.run(lambda connection: take(connection, numbers_reused=True))
 
-    def _take_following(
+    def _find_following(
         self, connection: Connection, following: Following, row: ReadRow | None
     ) -> Claim | None:
+        """The claim to be written next, by the row that was found after the last, if one was."""
         if row is None and following.after is not None:
             # Nothing after the last: perhaps something before it, released meanwhile.
             (oldest,) = together(connection, (self._due, {"cutoff": following.cutoff}))
@@ -176,7 +177,7 @@ class Claiming:
         if row is None:
             return None
         token = row["claim_token"] + 1
-        return self._take(connection, row, token, following.worker, following.sweep_id)
+        return claim_of(row, token=token, worker=following.worker, sweep_id=following.sweep_id)
 
     def _next_due(self, following: Following) -> Step:
         """What finds the next one that is due: in the claim's order after the last, if any.
@@ -208,7 +209,8 @@ class Claiming:
         )
         return int(connection.execute(query).scalar() or 0)
 
-    def _write_claim(self, connection: Connection, claim: Claim) -> None:
+    def _write_claim(self, connection: Connection, claim: Claim, *, last: bool = False) -> None:
+        """Write a claim whose row is locked; ``last``: see ``together``."""
         taken = {
             "of_request": claim.request_id,
             "status": _PROCESSING,
@@ -227,4 +229,4 @@ class Claiming:
             "started_at": claim.claimed_at,
             "outcome": DSARAttempt.OUTCOME_RUNNING,
         }
-        together(connection, (_TAKE, taken), (_OPEN_ATTEMPT, attempt))
+        together(connection, (_TAKE, taken), (_OPEN_ATTEMPT, attempt), last=last)

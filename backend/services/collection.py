@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -33,9 +33,13 @@ from backend.services.sections import (
 from backend.services.snapshot import Snapshot, open_snapshot
 from backend.services.subject_keys import canonical, kind_of, other_writings, same_key
 from backend.services.table_rendering import function_rows, table_renderer
+from backend.services.together import Step, together
 from backend.services.wording import humanised, in_language
 
 Checkpoint = Callable[[], None]
+
+# Whose a request is, beside its section's columns.
+_OWNER: Final = "dsar_owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ def open_collection(
                 if isinstance(section, TableSection) and section.files:
                     yield from _named_files(section, snapshot, subject, checkpoint)
                     _ask_ahead(snapshot, collection.sections[place + 1 :], subject, checkpoint)
+            snapshot.finish()
 
         yield snapshot, streams()
 
@@ -241,22 +246,25 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
     """
     if not subject.reference_id:
         return []
+    controller = Controller(collection.runtime.control, collection.runtime.clock)
+    asked = own_request(collection, controller, subject.reference_id)
+    row = controller.read(lambda connection: together(connection, asked)[0].row)
+    if row is None:
+        raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
+    if not same_key(row[_OWNER], subject.user_id):
+        raise WrongSubject(f"the request {subject.reference_id!r} is another user's")
+    return [dump_object({name: plain(value) for name, value in row.items() if name != _OWNER})]
+
+
+def own_request(collection: Collection, controller: Controller, reference_id: str) -> Step:
+    """What reads a request's own section, and whose it is; the statement is built once."""
     runtime = collection.runtime
-    controller = Controller(runtime.control, runtime.clock)
     if __name__ not in runtime.kept:
         table, columns = collection.request.table, collection.request.read_columns()
         read = [faithful(column, runtime.control.dialect.name) for column in columns]
-        owner = table.c.user_id.label("owner")
         is_it = reference_is(controller, sa.bindparam("reference"))
-        runtime.kept[__name__] = columns, sa.select(*read, owner).where(is_it)
-    columns, query = runtime.kept[__name__]
-    parameters = {"reference": as_indexed(controller, subject.reference_id)}
-    row = controller.read(lambda connection: connection.execute(query, parameters).first())
-    if row is None:
-        raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
-    if not same_key(row.owner, subject.user_id):
-        raise WrongSubject(f"the request {subject.reference_id!r} is another user's")
-    return [dump_object({str(c.name): plain(v) for c, v in zip(columns, row, strict=False)})]
+        runtime.kept[__name__] = sa.select(*read, table.c.user_id.label(_OWNER)).where(is_it)
+    return runtime.kept[__name__], {"reference": as_indexed(controller, reference_id)}
 
 
 def _find_subject(collection: Collection, snapshot: Snapshot, subject: Subject) -> Subject:

@@ -87,7 +87,9 @@ class Recording(Claiming):
         exported = _Exported(claim, version, rows, publish)
         while True:
             try:
-                self._control.run(lambda c: self._record_in(c, exported, tried, following))
+                self._control.run(
+                    lambda c: self._record_in(c, exported, tried, following), late=True
+                )
                 break
             except IntegrityError:
                 if tried.times > 1:
@@ -96,7 +98,7 @@ class Recording(Claiming):
             except DatabaseUnreachable:
                 # The COMMIT may be on its way still. Only a read that waits for the row's lock
                 # can tell; a plain one could show the row as it was.
-                if self._was_recorded(claim, patience):
+                if self.was_recorded(claim, patience=patience):
                     break
         if following is not None:
             following.looked, following.claim = tried.looked, tried.claim
@@ -122,12 +124,19 @@ class Recording(Claiming):
         if following is not None and tried.times == 1 and following.wanted():
             *_, due = self._write_record(connection, *steps, self._next_due(following))
             tried.looked = True
-            tried.claim = self._take_following(connection, following, due.row)
+            tried.claim = self._find_following(connection, following, due.row)
+            if tried.claim is not None:
+                # Noted before it is written: the COMMIT goes with it, whose answer may be lost.
+                self._write_claim(connection, tried.claim, last=True)
         else:
             self._write_record(connection, *steps)
 
-    def _was_recorded(self, claim: Claim, patience: Callable[[], None]) -> bool:
-        """Settle a lost COMMIT by a locking read. Raises ``Superseded`` if somebody else won."""
+    def was_recorded(self, claim: Claim, *, patience: Callable[[], None]) -> bool:
+        """Settle a COMMIT whose answer was lost, or not waited for, by a locking read.
+
+        Asks until the database answers, unless ``patience``, called before every look, raises.
+        Raises ``Superseded`` if somebody else won.
+        """
         while True:
             patience()
             try:

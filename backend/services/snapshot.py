@@ -8,10 +8,10 @@ server-side cursors in chunks; memory does not grow with the person's data.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -31,6 +31,9 @@ from backend.services.keyed_statements import Keyed, keyed
 from backend.services.pacing import Pace
 from backend.services.sections import Subject, TableSection
 
+if TYPE_CHECKING:
+    from backend.services.pg_wire import Wire
+
 # What a file's path takes, about: rows of paths are small.
 _PATH_BYTES: Final = 200
 
@@ -49,6 +52,7 @@ class Snapshot:
     _about: Subject | None = field(default=None, init=False)
     _peeked: _Peeked | None = field(default=None, init=False)
     _asked: int = field(default=0, init=False)
+    _ending: Wire | None = field(default=None, init=False)
 
     def chunk_size(self) -> ChunkSize:
         """Where to note how large a section's rows are; see ``chunks``."""
@@ -93,6 +97,24 @@ class Snapshot:
         if self._ahead is not None:
             self._ahead.settle()
             self._ahead = self._peeked = self._about = None
+
+    def finish(self) -> None:
+        """Let go of the snapshot: nothing more is to be asked of it.
+
+        On PostgreSQL its end is sent now, and costs no wait: it is heard of when the block is left.
+        """
+        self.settle()
+        if self._ending is None and self.connection.dialect.name == "postgresql":
+            self._ending = wire_of(self.connection)
+            with named_as_sqlalchemys(self.connection):
+                self._ending.send("ROLLBACK")
+
+    def end(self) -> None:
+        """As ``finish``, heard of."""
+        self.finish()
+        if self._ending is not None:
+            with named_as_sqlalchemys(self.connection):
+                self._ending.read()
 
     def _ahead_about(self, subject: Subject) -> FirstRows | None:
         """What was asked ahead, if it was about that person; another's is thrown away."""
@@ -214,7 +236,7 @@ def open_snapshot(
                 pace = None if rows_per_second is None else Pace(rows_per_second, clock)
                 snapshot = Snapshot(connection, taken_at, pace)
                 yield snapshot
-                snapshot.settle()
+                snapshot.end()
                 transaction.rollback()
         finally:
             connection.close()
@@ -256,11 +278,9 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
 
 def _begin_on_postgresql(connection: Connection, statement_seconds: float) -> datetime:
     """All of it in one trip, of which SQLAlchemy would see the first result alone."""
-    with (
-        named_as_sqlalchemys(connection),
-        closing(connection.connection.cursor()) as cursor,
-    ):
-        cursor.execute(
+    with named_as_sqlalchemys(connection):
+        wire = wire_of(connection)
+        wire.send(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
             f"SET LOCAL statement_timeout = {int(statement_seconds * 1000)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = '{SNAPSHOT_IDLE_SECONDS}s'; "
@@ -269,10 +289,17 @@ def _begin_on_postgresql(connection: Connection, statement_seconds: float) -> da
             "SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; "
             "SELECT clock_timestamp()"
         )
-        while cursor.nextset():
-            pass
-        taken_at: datetime = cursor.fetchone()[0]  # type: ignore[index]
+        *_, (rows, _) = wire.read()
+        taken_at: datetime = rows[0][0]
         return _aware(taken_at)
+
+
+def wire_of(connection: Connection) -> Wire:
+    """The connection's own protocol, on PostgreSQL, whose driver may not be installed elsewhere."""
+    from backend.services.pg_wire import Wire
+
+    raw: Any = connection.connection.dbapi_connection
+    return Wire(raw)
 
 
 def _aware(instant: datetime) -> datetime:

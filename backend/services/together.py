@@ -7,19 +7,22 @@ request and to claim the next. What needs no other's answer is sent together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from backend.engines import BEGINS_LATE, PG_CONTROL_BEGINNING
 from backend.services.fetching import named_as_sqlalchemys
 from backend.services.numbered import Numbered
 
 # A statement that is built once, and its parameters: they tell an UPDATE what it sets.
 Step = tuple[Any, Mapping[str, Any]]
+
+_BEGINNING: Final = [(text, ()) for text in PG_CONTROL_BEGINNING]
+_COMMIT: Final = ("COMMIT", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +38,27 @@ class Answer:
         return self.rows[0] if self.rows else None
 
 
-def together(connection: Connection, *steps: Step) -> list[Answer]:
+def together(connection: Connection, *steps: Step, last: bool = False) -> list[Answer]:
     """Execute statements in their order, and return their answers.
 
-    On PostgreSQL they are one trip. Raises ``DBAPIError`` of the first that fails, as SQLAlchemy
-    does; those after it were not executed, and the transaction is to be rolled back.
+    On PostgreSQL they are one trip; so are, with them, the BEGIN of a transaction that begins
+    late, and where they are its ``last`` statements the COMMIT: SQLAlchemy's own finds nothing
+    more to do. Raises ``DBAPIError`` of the first that fails, as SQLAlchemy does; those after it
+    were not executed, and the transaction is to be rolled back. Left by another exception, Ctrl-C
+    say, the connection is thrown away; whether the COMMIT took effect is then as unknown as when
+    the connection was lost.
     """
     if connection.dialect.name != "postgresql":
         return [_alone(connection, statement, parameters) for statement, parameters in steps]
     try:
         with named_as_sqlalchemys(connection):
-            return _pipelined(connection, steps)
+            return _on_the_wire(connection, steps, last=last)
     except DBAPIError as error:
         if error.connection_invalidated:
             connection.invalidate(error)
+        raise
+    except BaseException as error:
+        connection.invalidate(error)
         raise
 
 
@@ -59,22 +69,21 @@ def _alone(connection: Connection, statement: Any, parameters: Mapping[str, Any]
     return Answer((), result.rowcount)
 
 
-def _pipelined(connection: Connection, steps: Sequence[Step]) -> list[Answer]:
-    from psycopg import RawCursor
+def _on_the_wire(connection: Connection, steps: Sequence[Step], *, last: bool) -> list[Answer]:
+    from backend.services.pg_wire import Wire
 
     raw: Any = connection.connection.dbapi_connection
+    wire = Wire(raw)
     asked = [(_numbered(connection, *step), step[1]) for step in steps]
-    with ExitStack() as cursors:
-        sent = [cursors.enter_context(closing(RawCursor(raw))) for _ in asked]
-        with raw.pipeline():
-            for (numbered, parameters), cursor in zip(asked, sent, strict=True):
-                cursor.execute(numbered.text.encode(), numbered.values(parameters))
-        return [
-            Answer([numbered.row(row) for row in cursor.fetchall()], 0)
-            if cursor.description
-            else Answer((), cursor.rowcount)
-            for (numbered, _), cursor in zip(asked, sent, strict=True)
-        ]
+    first = (
+        _BEGINNING if connection.get_execution_options().get(BEGINS_LATE) and wire.is_idle else []
+    )
+    questions = [(numbered.text, numbered.values(parameters)) for numbered, parameters in asked]
+    replies = wire.ask([*first, *questions, *([_COMMIT] if last else [])])
+    return [
+        Answer([numbered.row(row) for row in rows], changed)
+        for (numbered, _), (rows, changed) in zip(asked, replies[len(first) :], strict=False)
+    ]
 
 
 _compiled: WeakKeyDictionary[Engine, dict[tuple[int, frozenset[str]], tuple[Any, Numbered]]] = (

@@ -9,9 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from backend.extensions import Runtime
 from backend.services.claiming import Following
-from backend.services.collection import _read_request
+from backend.services.collection import own_request
 from backend.services.dsar_collectors import collection
 from backend.services.outlook import look
 from backend.services.requests import Requests
@@ -102,6 +101,7 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
         requests, retention = Requests(control), Retention(control, claims, store, retention_days=1)
         claim = claims.claim_due(far, worker="w:1")
         assert claim is not None and claim.reference_id == "R-6"
+        own = own_request(collection(services.runtime), control, "R-6")
         following = Following(far, "w:1", None, wanted=lambda: True, after=claim)
         verbs: dict[str, Callable[[], Any]] = {
             "claim": lambda: claims.claim_due(far, worker="w:1"),
@@ -112,7 +112,7 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
             "list": lambda: requests.list(statuses=None, limit=50),
             "list failed": lambda: requests.list(statuses=["failed"], limit=50),
             "find": lambda: requests.find("R-77"),
-            "own request": lambda: open_request(services.runtime, "R-6"),
+            "own request": lambda: control.run(lambda c: c.execute(*own)),
         }
         event.listen(services.runtime.control, "before_cursor_execute", note)
         for name, verb in verbs.items():
@@ -130,9 +130,3 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
     for name in ("claim", "following", "prune"):
         # A sort would lock every row (MariaDB) or read every due one before the first is had.
         assert not any(sorts(plan) for plan in plans[name]), (name, plans[name])
-
-
-def open_request(runtime: Runtime, reference: str) -> None:
-    """What each export reads of its own request."""
-    found = collection(runtime)
-    _read_request(found, found.subject(6, reference))
