@@ -9,6 +9,7 @@ process does ACTION, the first time it gets there:
 kill     SIGKILL itself                     stop     SIGSTOP itself
 wait     until the file $FAILPOINT_GO is    hang     for ever, without a checkpoint
 enospc   raise OSError(ENOSPC)              raise    raise an exception that quotes $FAILPOINT_TEXT
+interrupt  raise what Ctrl-C does
 
 and before that it makes the file $FAILPOINT_REACHED, if one is named: where that is there already,
 another process (an earlier worker, say) was at the point before. The action ``always-X`` does X
@@ -74,6 +75,9 @@ class Point:
 
     def _enospc(self) -> None:
         raise OSError(errno.ENOSPC, os.environ.get("FAILPOINT_TEXT", "no space"))
+
+    def _interrupt(self) -> None:
+        raise KeyboardInterrupt
 
     def _raise(self) -> None:
         raise ValueError(os.environ.get("FAILPOINT_TEXT", ""))

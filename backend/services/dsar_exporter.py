@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Final
 
@@ -151,6 +152,8 @@ class _Attempt:
         self._watch = watch
         self._following = following
         self._started = self._clock.monotonic()
+        # From when the record is written on, unless that is known to have come to nothing.
+        self._may_be_recorded = False
 
     def run(self) -> dict[str, Any]:
         claim = self._claim
@@ -210,7 +213,6 @@ class _Attempt:
 
     def _record(self, version: Version, rows: int) -> str:
         claim = self._claim
-        give_up_at = self._clock.monotonic() + self._settings.lease_seconds
 
         def publish() -> str:
             assert claim.reference_id is not None
@@ -221,15 +223,43 @@ class _Attempt:
                 keep_adopted=claim.recorded_token == ADOPTED_TOKEN,
             )
 
-        def patience() -> None:
-            # While the answer is unknown nothing may be deleted; the lease decides how long to ask.
+        self._may_be_recorded = True
+        try:
+            return self._claims.record(
+                claim, version, rows, publish, patience=self._patience(), following=self._following
+            )
+        except DSARError:
+            self._may_be_recorded = False
+            raise
+
+    def _patience(self) -> Callable[[], None]:
+        """To be called before the record is asked for: waits a little, until it is time to go.
+
+        While the answer is unknown nothing may be deleted; the lease decides how long to ask.
+        """
+        give_up_at = self._clock.monotonic() + self._settings.lease_seconds
+
+        def wait() -> None:
             if self._clock.monotonic() > give_up_at or self._watch.must_stop():
                 raise OutcomeUnknown("the database went away while the export was being recorded")
             _pause()
 
-        return self._claims.record(
-            claim, version, rows, publish, patience=patience, following=self._following
-        )
+        return wait
+
+    def _stands(self) -> bool | None:
+        """Whether the export is on record; None: that is not to be known now.
+
+        For what came from elsewhere while it was recorded, or after: Ctrl-C, a closed log.
+        """
+        if not self._may_be_recorded:
+            return False
+        try:
+            return self._claims.was_recorded(self._claim, patience=self._patience())
+        except Superseded:
+            return False
+        except (DSARError, DBAPIError) as error:
+            log.warning("record_in_doubt", error_code=failure_of(error).code)
+            return None
 
     def _tidy(self) -> None:
         """Delete this request's other versions, now that COMMIT has decided."""
@@ -248,12 +278,13 @@ class _Attempt:
 
     def _end(self, error: BaseException) -> dict[str, Any]:
         failure = failure_of(error)
-        unknown = isinstance(error, OutcomeUnknown)
-        if not unknown:
-            self._delete_own_files()
-        trouble = unknown
+        stands = None if isinstance(error, OutcomeUnknown) else self._stands()
+        trouble = stands is None
         disposal: Disposal | None = None
-        if not unknown:
+        if stands:
+            disposal = Disposal(DSARAttempt.OUTCOME_COMPLETED)
+        elif stands is False:
+            self._delete_own_files()
             try:
                 disposal, trouble = self._dispose(error, failure)
             except Superseded:
@@ -337,8 +368,9 @@ class _Attempt:
             log.warning("cleanup_failed", error_code=failure_of(error).code)
 
     def _log_end(self, failure: Failure, disposal: Disposal | None) -> None:
+        stands = disposal is not None and disposal.outcome == DSARAttempt.OUTCOME_COMPLETED
         log.warning(
-            "export_not_completed",
+            "export_completed" if stands else "export_not_completed",
             outcome=None if disposal is None else disposal.outcome,
             retry_in_seconds=None if disposal is None else disposal.retry_in_seconds,
             error_code=failure.code,
