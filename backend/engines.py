@@ -29,6 +29,7 @@ from backend.errors import (
     SchemaError,
     SettingsError,
 )
+from backend.idle_connections import refuse_ended
 
 CONTROL_KEY: Final = "DSAR_DATABASE_URL"
 CONNECT_SECONDS: Final = 10
@@ -75,8 +76,7 @@ _MARIADB_SESSION: Final = (
 )
 
 _SQLITE_CONTROL: Final = ("journal_mode = WAL", "synchronous = FULL")
-# WAL is a property of the file: it is not set on a file that is only read, and may be another
-# program's.
+# WAL is a property of the file: not set on one that is only read, and may be another program's.
 _SQLITE_SNAPSHOT: Final = ("query_only = ON",)
 
 # SQLSTATE (PostgreSQL) and error number (MariaDB) of: lock not to be had, deadlock,
@@ -159,7 +159,7 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
 
 def _make(url: URL, **options: Any) -> Engine:
     try:
-        return sa.create_engine(url, hide_parameters=True, pool_size=5, max_overflow=5, **options)
+        engine = sa.create_engine(url, hide_parameters=True, pool_size=5, max_overflow=5, **options)
     except ModuleNotFoundError as error:
         extra = "postgresql" if url.get_backend_name() == "postgresql" else "mariadb"
         raise ConfigurationError(
@@ -167,6 +167,8 @@ def _make(url: URL, **options: Any) -> Engine:
         ) from None
     except NoSuchModuleError:
         raise SettingsError(f"DSAR_DATABASE_URL: no driver for {url.drivername!r}") from None
+    event.listen(engine, "checkout", refuse_ended)
+    return engine
 
 
 def _postgresql_connect_args() -> dict[str, Any]:
