@@ -26,6 +26,7 @@ from backend.errors import (
     ConfigurationError,
     DatabaseBusy,
     DatabaseUnreachable,
+    ReplicaConflict,
     SchemaError,
     SettingsError,
 )
@@ -257,13 +258,15 @@ def _begin_limited(connection: Connection) -> None:
 def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
     """Turn a driver's connection and lock errors into this program's.
 
-    Raises ``DatabaseUnreachable`` or ``DatabaseBusy`` with a message that names the database (its
-    password left out) and what to do; every other error passes unchanged.
+    Raises ``DatabaseUnreachable``, ``DatabaseBusy`` or ``ReplicaConflict`` with a message that
+    names the database (its password left out) and what to do; every other error passes unchanged.
     """
     try:
         yield
     except DBAPIError as error:
         where = f"{url.render_as_string(hide_password=True)} ({key})"
+        if is_replica_conflict(error):
+            raise ReplicaConflict(f"{where}: {ReplicaConflict.remedy}") from error
         if is_busy(error):
             raise DatabaseBusy(
                 f"{where}: another transaction held a lock for too long; try again"
@@ -282,6 +285,14 @@ def is_busy(error: DBAPIError) -> bool:
             sqlite3.SQLITE_LOCKED,
         )
     return sqlstate(error) in _BUSY_SQLSTATES or errno(error) in _BUSY_ERRNOS
+
+
+def is_replica_conflict(error: DBAPIError) -> bool:
+    """Whether a hot standby (PostgreSQL's) ended it, to go on replaying what its primary sent."""
+    source = getattr(getattr(error.orig, "diag", None), "source_file", None)
+    # In any language: no other serialization failure comes from that file.
+    ended = (sqlstate(error), source) == ("40001", "postgres.c")
+    return ended or "conflict with recovery" in str(error.orig)
 
 
 def is_refused(error: DBAPIError) -> bool:

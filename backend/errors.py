@@ -27,6 +27,7 @@
     │   └── WrongState                  cancelled, or pruned, or not to be changed from here
     ├── TransientError               1  trying again may help
     │   ├── SubjectNotInReplica
+    │   ├── ReplicaConflict             a hot standby ended a long read
     │   ├── VersionDamaged              the file that was just written does not read back
     │   └── ValueUnsupported            a value that no mapping to JSON is documented for
     └── Interrupted                  1  the attempt was stopped; it is nobody's failure
@@ -160,6 +161,14 @@ class TransientError(DSARError):
 
 class SubjectNotInReplica(TransientError):
     code = "subject_not_in_replica"
+
+
+class ReplicaConflict(TransientError):
+    code = "replica_conflict"
+    remedy: ClassVar[str] = (
+        "the standby ended a long read to go on replaying its primary; set hot_standby_feedback = "
+        "on there, or a longer max_standby_streaming_delay"
+    )
 
 
 class VersionDamaged(TransientError):

