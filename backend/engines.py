@@ -110,6 +110,7 @@ def make_control_engine(url_text: str, *, create: bool = False, key: str = CONTR
             use_native_hstore=False,  # or it asks each new server for that type
             connect_args=_postgresql_connect_args(),
         )
+        event.listen(engine, "connect", _have_iso_dates)
         event.listen(engine, "begin", _begin_limited)
         return engine
     return _make(
@@ -143,6 +144,7 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
             json_deserializer=json_deserializer,
             connect_args=_postgresql_connect_args(),
         )
+        event.listen(engine, "connect", _have_iso_dates)
         event.listen(engine, "connect", _read_any_time)
         return engine
     limits = (
@@ -231,6 +233,16 @@ def _autocommits(connection: Connection) -> bool:
 def _begin_immediate(connection: Connection) -> None:
     if not _autocommits(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _have_iso_dates(connection: Any, _: object) -> None:
+    """The driver reads no other dates, and a server may have been set to print others.
+
+    It tells how it prints them, so this costs no trip where they are ISO already; and PgBouncer
+    keeps this setting to the client that made it.
+    """
+    if not (connection.info.parameter_status("DateStyle") or "ISO").startswith("ISO"):
+        connection.execute("SET DateStyle = 'ISO'").close()
 
 
 def _read_any_time(connection: Any, _: object) -> None:

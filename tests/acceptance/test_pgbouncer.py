@@ -181,3 +181,26 @@ def test_operators_commands_work(pooled: tuple[World, World], command: tuple[str
     assert world.dsar("export", "R-7").returncode == 0
     done = world.dsar(*command)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_server_that_prints_dates_otherwise_stops_nothing(pooled: tuple[World, World]) -> None:
+    """Neither through the pooler, which hands server connections on, nor straight on the server."""
+    through, direct = pooled
+    through.people(Person(7, runs=100))
+    through.request(7, "R-7")
+    with direct.begin() as connection:
+        name = direct.engine.url.database
+        for setting, value in (("datestyle", "SQL, DMY"), ("intervalstyle", "sql_standard")):
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+        # The pooler's connections were made before that.
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    direct.close()
+    for world in (direct, through):
+        for command in (("export", "R-7"), ("show", "R-7"), ("list",), ("verify",), ("prune",)):
+            done = world.dsar(*command)
+            assert done.returncode == 0, done.stderr
+        done = world.sweep()
+        assert done.returncode == 0, done.stderr
