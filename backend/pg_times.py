@@ -9,6 +9,7 @@ duration with every part that it was stored with.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -16,12 +17,15 @@ from psycopg import Connection, DataError
 from psycopg import adapters as global_adapters
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.abc import Loader as AnyLoader
+from psycopg.abc import Transformer as AnyTransformer
 from psycopg.adapt import AdaptersMap, Loader, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 _TYPES: Final = ("date", "timestamp", "timestamptz", "time", "timetz")
+# No server has a type of this number.
+_OCTETS: Final = 0xFFFF_FFFF
 _INTERVAL: Final = re.compile(
     r"(?:(-?\d+) years? ?)?(?:([-+]?\d+) mons? ?)?(?:([-+]?\d+) days? ?)?"
     r"(?:([-+]?)(\d+):(\d+):(\d+)(\.\d+)?)?"
@@ -59,8 +63,22 @@ class Loading:
             loader = global_adapters.get_loader(oid, Format.TEXT)
             assert loader is not None
             fast.adapters.register_loader(oid, loader)
+        self._context = fast
         self._fast = Transformer(fast)
         self._tolerant = Transformer(connection)
+
+    def octets_at(self, places: Collection[int], codes: Sequence[int]) -> AnyTransformer:
+        """What loads columns of these types as ``rows`` does at first, but in these places octets.
+
+        For results whose columns these are; it need not be told them again by each.
+        """
+        adapters = _WithOctets(self._context.adapters)
+        context = _Context(adapters, self._context.connection)
+        transformer = Transformer(context)
+        transformer.set_loader_types(
+            [_OCTETS if place in places else code for place, code in enumerate(codes)], Format.TEXT
+        )
+        return transformer
 
     def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
         """The rows of a result in text format. Raises what the server's error says."""
@@ -86,6 +104,17 @@ class _Context:
 
     adapters: AdaptersMap
     connection: Connection[Any]
+
+
+class _WithOctets(AdaptersMap):
+    """Another map, and a type whose values are octets."""
+
+    def get_loader(self, oid: int, format: Format) -> type[AnyLoader] | None:  # noqa: A002
+        if oid == _OCTETS:
+            # The driver's own loader of octets, which is compiled where the driver is; it cannot
+            # be registered as one of another format.
+            return global_adapters.get_loader(global_adapters.types["bytea"].oid, Format.BINARY)
+        return super().get_loader(oid, format)
 
 
 class _Tolerant(Loader):

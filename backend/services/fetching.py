@@ -24,6 +24,7 @@ from backend.models.types import UtcDateTime
 from backend.services.rendering import JsonText, text_of
 
 Row = Sequence[Any]
+Codes = Sequence[Any]
 Checkpoint = Callable[[], None]
 
 # About what the socket holds: the server fills it and need not wait for this process. More rows
@@ -67,7 +68,7 @@ def chunks(
     size: ChunkSize,
     checkpoint: Checkpoint,
     parameters: Mapping[str, Any] | None = None,
-) -> Iterator[list[Row]]:
+) -> Iterator[Sequence[Row]]:
     """The query's rows in order, never an empty list of them.
 
     ``types`` are the columns' types, whose conversions are applied; ``parameters`` the query's.
@@ -82,18 +83,17 @@ def chunks(
     if first is None:
         return
     cursor: Any = result.cursor
-    on_postgresql = connection.dialect.name == "postgresql"
+    on_postgresql = _on_postgresql(connection.dialect)
     try:
         yield [tuple(first)]
         with named_as_sqlalchemys(connection):
             codes = [column[1] for column in cursor.description]
-            convert = conversion(connection.dialect, types, codes)
+            converting = Conversion(connection.dialect, types, codes)
             if on_postgresql:
-                found = read_cursor(cursor.connection, cursor.name, size, checkpoint)
+                yield from read_cursor(connection, cursor.name, size, checkpoint, converting)
             else:
-                found = _read(_fetching(connection.dialect, cursor), size, checkpoint)
-            for rows in found:
-                yield convert(rows)
+                fetch = _fetching(connection.dialect, cursor)
+                yield from map(converting.rows, _read(fetch, size, checkpoint))
         result.close()
     finally:
         if on_postgresql:
@@ -102,25 +102,33 @@ def chunks(
             cursor.close()
 
 
-def conversion(
-    dialect: sa.engine.Dialect, types: Sequence[sa.types.TypeEngine[Any]], codes: Sequence[Any]
-) -> Callable[[list[Row]], list[Row]]:
+class Conversion:
     """What makes of the driver's values the types' own, a column at a time."""
-    processors = []
-    for place, (kind, code) in enumerate(zip(types, codes, strict=True)):
-        if isinstance(kind, UtcDateTime) and code == _TIMESTAMPTZ and dialect.name == "postgresql":
-            continue  # the session's zone is UTC, so it is one already
-        process = kind.dialect_impl(dialect).result_processor(dialect, code)
-        if process is not None:
-            processors.append((place, process))
 
-    def convert(rows: list[Row]) -> list[Row]:
+    def __init__(
+        self, dialect: sa.engine.Dialect, types: Sequence[sa.types.TypeEngine[Any]], codes: Codes
+    ) -> None:
+        self.codes = codes
+        self.processes: dict[int, Callable[[Any], Any]] = {}
+        for place, (kind, code) in enumerate(zip(types, codes, strict=True)):
+            if isinstance(kind, UtcDateTime) and code == _TIMESTAMPTZ and _on_postgresql(dialect):
+                continue  # the session's zone is UTC, so it is one already
+            process = kind.dialect_impl(dialect).result_processor(dialect, code)
+            if process is not None:
+                self.processes[place] = process
+
+    def rows(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Rows of the driver's, converted."""
+        if not rows or not self.processes:
+            return rows
         columns = list(zip(*rows, strict=True))
-        for place, process in processors:
+        for place, process in self.processes.items():
             columns[place] = tuple(map(process, columns[place]))
         return list(zip(*columns, strict=True))
 
-    return convert if processors else lambda rows: rows
+
+def _on_postgresql(dialect: sa.engine.Dialect) -> bool:
+    return dialect.name == "postgresql"
 
 
 @contextmanager
@@ -169,19 +177,25 @@ def _read(
 
 
 def read_cursor(
-    raw: Any, name: str, size: ChunkSize, checkpoint: Checkpoint
-) -> Iterator[list[Row]]:
+    connection: Connection,
+    name: str,
+    size: ChunkSize,
+    checkpoint: Checkpoint,
+    converting: Conversion,
+) -> Iterator[Sequence[Row]]:
     """FETCH by FETCH from a named cursor of a psycopg connection, the next on its way meanwhile.
+
+    Rows that come singly are given converted; those that come together as ``ColumnarRows``.
 
     The server prepares it while these rows are rendered and packed: what had been one after the
     other takes the time of the longer of the two.
     """
-    fetch = _Fetch(raw, name, checkpoint)
+    fetch = _Fetch(connection, name, checkpoint, converting)
     asked = fetch.ask(size)
     while True:
         checkpoint()
         came = 0
-        rows: list[Row] = []
+        rows: Sequence[Row] = ()
         for rows, more in fetch.answer():
             came += len(rows)
             if more:
@@ -206,7 +220,7 @@ class Results:
     def __init__(self, raw: Any, checkpoint: Checkpoint) -> None:
         from backend.pg_times import Loading
 
-        self._loading = Loading(raw)
+        self.loading = Loading(raw)
         self._pgconn = raw.pgconn
         self._checkpoint = checkpoint
         self._socket = select.poll()
@@ -235,24 +249,21 @@ class Results:
         self.ended += result is None
         return result
 
-    def rows(self, *, singly: bool) -> Iterator[tuple[list[Row], bool]]:
-        """A statement's rows; with them, whether more of them may come.
+    def rows(self) -> Iterator[tuple[list[Row], bool]]:
+        """A statement's rows that each are a result of their own; with them, whether more may come.
 
-        ``singly`` says that each row is a result of its own: of these no more is held than a chunk.
-        Raises psycopg's errors.
+        No more of them is held than a chunk. Raises psycopg's errors.
         """
         held: list[Row] = []
         weight = 0
         self.types = ()
         while (result := self.next()) is not None:
             try:
-                held += self._loading.rows(result)
+                held += self.loading.rows(result)
             except Exception:
-                # Read to the answer's end, or the connection could not even be rolled back.
-                while self.next() is not None:
-                    pass
+                self._skip()
                 raise
-            if singly and held:
+            if held:
                 if not self.types:
                     self.types = [result.ftype(i) for i in range(result.nfields)]
                 weight += sum(map(_weight, held[-1]))
@@ -261,15 +272,36 @@ class Results:
                     held, weight = [], 0
         yield held, False
 
+    def whole(self) -> Any:
+        """A statement's rows as one result. Raises psycopg's errors."""
+        from backend.pg_times import require_success
+
+        result = self.next()
+        self._skip()
+        require_success(result)
+        return result
+
+    def _skip(self) -> None:
+        """Read to the answer's end, or the connection could not even be rolled back."""
+        while self.next() is not None:
+            pass
+
 
 class _Fetch:
     """FETCH on a named cursor, its asking and its answer apart."""
 
-    def __init__(self, raw: Any, name: str, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, connection: Connection, name: str, checkpoint: Checkpoint, converting: Conversion
+    ) -> None:
+        from backend.services.pg_columns import Reading
+
+        raw: Any = connection.connection.dbapi_connection
         self._results = Results(raw, checkpoint)
         self._pgconn = raw.pgconn
         self._name = name
         self._singly = False
+        self._converting = converting
+        self._reading = Reading(connection, self._results.loading, converting)
 
     def ask(self, size: ChunkSize) -> int:
         """Send for the next rows, and return for how many."""
@@ -280,9 +312,13 @@ class _Fetch:
             self._pgconn.set_single_row_mode()
         return rows
 
-    def answer(self) -> Iterator[tuple[list[Row], bool]]:
+    def answer(self) -> Iterator[tuple[Sequence[Row], bool]]:
         """Wait for the rows that were asked for; with them, whether more of them may come."""
-        return self._results.rows(singly=self._singly)
+        if self._singly:
+            for rows, more in self._results.rows():
+                yield self._converting.rows(rows), more
+        else:
+            yield self._reading.rows(self._results.whole()), False
 
 
 def _weight(value: Any) -> int:

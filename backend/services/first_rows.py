@@ -11,7 +11,7 @@ holds none of them either, and each is asked for again in its turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,9 @@ from backend.services.fetching import (
     UNSETTLED_ROWS,
     Checkpoint,
     ChunkSize,
+    Conversion,
     Results,
     Row,
-    conversion,
     named_as_sqlalchemys,
     read_cursor,
 )
@@ -82,7 +82,7 @@ class FirstRows:
     def _cursor(self, number: int) -> str:
         return f"{self._name}_{number}"
 
-    def take(self, section: TableSection, size: ChunkSize) -> Iterator[list[Row]] | None:
+    def take(self, section: TableSection, size: ChunkSize) -> Iterator[Sequence[Row]] | None:
         """The section's rows as ``fetching.chunks`` gives them; None where they are not to be had.
 
         To be read before the next section is taken. What nobody took is thrown away.
@@ -93,32 +93,32 @@ class FirstRows:
                 return self._rows(number, asked, size)
         return None
 
-    def take_first(self, section: TableSection, size: ChunkSize) -> Iterator[list[Row]] | None:
+    def take_first(self, section: TableSection, size: ChunkSize) -> Iterator[Sequence[Row]] | None:
         """As ``take``, where it is the first of all."""
         if self._next or self._asked[0].section is not section:
             return None
         return self.take(section, size)
 
-    def _rows(self, number: int, asked: Asked, size: ChunkSize) -> Iterator[list[Row]]:
+    def _rows(self, number: int, asked: Asked, size: ChunkSize) -> Iterator[Sequence[Row]]:
         count = 0
         with named_as_sqlalchemys(self._connection):
             self._skip(2 * number + 1)
             self._pgconn.set_single_row_mode()
-            convert = None
-            for rows, _ in self._results.rows(singly=True):
+            converting = None
+            for rows, _ in self._results.rows():
                 if rows:
                     count += len(rows)
-                    convert = convert or self._conversion(asked)
-                    yield convert(rows)
+                    converting = converting or self._conversion(asked)
+                    yield converting.rows(rows)
             if self._next == len(self._asked) or count == UNSETTLED_ROWS:
                 self.settle()
-            if count == UNSETTLED_ROWS and convert is not None:
-                name = self._cursor(number)
-                for rows in read_cursor(self._raw, name, size, self._checkpoint):
-                    yield convert(rows)
+            if count == UNSETTLED_ROWS and converting is not None:
+                yield from read_cursor(
+                    self._connection, self._cursor(number), size, self._checkpoint, converting
+                )
 
-    def _conversion(self, asked: Asked) -> Callable[[list[Row]], list[Row]]:
-        return conversion(self._connection.dialect, asked.types, self._results.types)
+    def _conversion(self, asked: Asked) -> Conversion:
+        return Conversion(self._connection.dialect, asked.types, self._results.types)
 
     def settle(self) -> None:
         """Throw away what was not read, so that the connection can be asked for other things."""

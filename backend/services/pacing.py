@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from backend.clock import Clock
@@ -33,7 +33,9 @@ class Pace:
         """How many rows may come at a time: those of a second."""
         return min(MOST_ROWS, self._rate)
 
-    def spread(self, chunks: Iterable[list[Row]], checkpoint: Checkpoint) -> Iterator[list[Row]]:
+    def spread(
+        self, chunks: Iterable[Sequence[Row]], checkpoint: Checkpoint
+    ) -> Iterator[Sequence[Row]]:
         """The chunks, each one after the time that those before it took up."""
         for rows in chunks:
             while (wait := self._free_at - self._clock.monotonic()) > 0:

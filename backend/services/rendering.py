@@ -218,6 +218,14 @@ def dump_objects(objects: Sequence[Mapping[str, Any]]) -> Rows:
     return Rows(len(objects), text[len(b"[\n  ") : -len(b"\n]")])
 
 
+def dump_values(values: Sequence[Any]) -> bytes:
+    """Values as one indented array, each as ``dump_objects`` writes it.
+
+    Raises what orjson does for what it refuses.
+    """
+    return orjson.dumps(values, _default, _OPTIONS)
+
+
 def dump_value(value: Any) -> bytes:
     """One value as indented JSON, exactly. The slow way, which knows every case."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)

@@ -124,7 +124,7 @@ class Snapshot:
 
     def chunks(
         self, section: TableSection, subject: Subject, size: ChunkSize, checkpoint: Checkpoint
-    ) -> Iterator[list[Row]]:
+    ) -> Iterator[Sequence[Row]]:
         """The section's rows of that person, in order, some at a time (see ``fetching.chunks``).
 
         A row holds the section's read columns, then its extra ones. ``size`` wants to be told of
@@ -166,7 +166,7 @@ class Snapshot:
 
     def _select(
         self, statement: Keyed, subject: Subject, size: ChunkSize, checkpoint: Checkpoint
-    ) -> Iterator[list[Row]]:
+    ) -> Iterator[Sequence[Row]]:
         self.settle()
         query, parameters = statement.about(subject.user_id)
         found = chunks(self.connection, query, statement.types, size, checkpoint, parameters)
@@ -204,11 +204,11 @@ class _Peeked:
     """A section's first rows, read already, and those that follow at this size of chunks."""
 
     section: TableSection
-    first: list[Row]
-    others: Iterator[list[Row]]
+    first: Sequence[Row]
+    others: Iterator[Sequence[Row]]
     size: ChunkSize
 
-    def chunks(self, size: ChunkSize) -> Iterator[list[Row]]:
+    def chunks(self, size: ChunkSize) -> Iterator[Sequence[Row]]:
         rows = self.first
         while rows:
             yield rows

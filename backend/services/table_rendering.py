@@ -18,6 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backend.services.base_types import base_type
+from backend.services.columns import ColumnarRows, Unprintable, row_printer
 from backend.services.rendering import (
     JsonText,
     Rows,
@@ -70,8 +71,16 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
     ]
 
     as_objects = objects_of(tuple(names), more=bool(extra))
+    changed = {place for place, _ in changes}
+    deciding = {places[name] for name in section.deciding_columns()}
+    printable = frozenset(range(len(names))) - changed - deciding
 
     def render(rows: Sequence[Sequence[Any]]) -> Rows:
+        if isinstance(rows, ColumnarRows) and names:
+            try:
+                return by_columns(rows)
+            except Unprintable:
+                pass
         if not changes:
             return dump_objects(as_objects(rows))
         columns = list(zip(*rows, strict=True))
@@ -79,6 +88,13 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
         for place, change in changes:
             shown[place] = change(shown[place], columns)
         return dump_objects(as_objects(zip(*shown, strict=True)))
+
+    def by_columns(rows: ColumnarRows) -> Rows:
+        columns = rows.columns(printable)
+        shown = [*columns]
+        for place, change in changes:
+            shown[place] = change(shown[place], columns)
+        return row_printer(tuple(names)).print(shown[: len(names)], len(rows))
 
     return render
 

@@ -38,7 +38,7 @@ def snapshot_of(world: World, **options: Any) -> Iterator[Snapshot]:
 
 def rows_of(snapshot: Snapshot, section: TableSection, subject: Subject = ADA) -> list[Any]:
     size = snapshot.chunk_size()
-    found = []
+    found: list[Any] = []
     for rows in snapshot.chunks(section, subject, size, nothing):
         size.told(len(rows), 300 * len(rows))
         found += rows

@@ -71,7 +71,7 @@ def test_chunks_hold_every_row_once_and_in_order(count: int) -> None:
         table.create(connection)
         if count:
             connection.execute(sa.insert(table), [{"id": number} for number in range(count)])
-        found = []
+        found: list[Any] = []
         query = sa.select(table.c.id).order_by(table.c.id)
         for rows in chunks(
             connection, query, [table.c.id.type], size, lambda: checkpoints.append(1)
