@@ -19,6 +19,8 @@ from sqlalchemy.engine import URL, make_url
 _BYTES = 1 << 16
 # Not READ COMMITTED, nor AUTOCOMMIT.
 _COMMIT = re.compile(rb"\bCOMMIT\b")
+# PostgreSQL's, of a connection that is closed: nobody waits for what it says.
+_GOODBYE = b"X\x00\x00\x00\x04"
 
 
 class LossyProxy:
@@ -35,6 +37,7 @@ class LossyProxy:
         self.url = through.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
         self.lost = threading.Event()
         self.trips = 0
+        self._counting = threading.Lock()
         self._takes_effect: bool | None = None
         self._then: Callable[[], None] | None = None
         self._another = threading.Event()
@@ -71,7 +74,9 @@ class LossyProxy:
                         return
                     if not data:
                         return
-                    self.trips += source is client and last is server
+                    if source is client and last is server and data != _GOODBYE:
+                        with self._counting:
+                            self.trips += 1
                     last = source
                     (server if source is client else client).sendall(data)
 
