@@ -8,17 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 from types import CodeType, TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-from backend import engines, package_files
+from backend import package_files
 from backend.errors import (
     BusyError,
     ConfigurationError,
@@ -31,6 +30,9 @@ from backend.errors import (
     ReplicaConflict,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 _FRAMES: Final = 6
 _SAFE_NAME: Final = re.compile(r"[A-Za-z_<][A-Za-z0-9_.<>/]{0,99}")
@@ -82,9 +84,9 @@ def failure_of(error: BaseException) -> Failure:
 def _classify(error: BaseException) -> tuple[str, Kind]:
     if isinstance(error, DSARError):
         return error.code, _kind_of_ours(error)
-    if isinstance(error, DBAPIError):
+    if is_driver_error(error):
         return _classify_driver(error)
-    if isinstance(error, SQLAlchemyError):
+    if _is_of_sqlalchemy(error, "SQLAlchemyError"):
         return "query_failed", Kind.TRANSIENT
     if isinstance(error, OSError):
         return _classify_os(error), Kind.ENVIRONMENT
@@ -105,7 +107,23 @@ def _kind_of_ours(error: DSARError) -> Kind:
     return Kind.TRANSIENT
 
 
+def is_driver_error(error: BaseException | None) -> TypeGuard[DBAPIError]:
+    """Whether it is a database driver's, as SQLAlchemy wraps it.
+
+    Without loading SQLAlchemy: where that is not loaded, nobody raised one. The scheduler's
+    parent, which logs like everybody, must stay small.
+    """
+    return _is_of_sqlalchemy(error, "DBAPIError")
+
+
+def _is_of_sqlalchemy(error: BaseException | None, name: str) -> bool:
+    loaded = sys.modules.get("sqlalchemy.exc")
+    return loaded is not None and isinstance(error, getattr(loaded, name))
+
+
 def _classify_driver(error: DBAPIError) -> tuple[str, Kind]:
+    from backend import engines
+
     if engines.is_replica_conflict(error):
         return ReplicaConflict.code, Kind.TRANSIENT
     if engines.is_timeout(error):
@@ -133,13 +151,16 @@ def advice(error: BaseException) -> tuple[str, str] | None:
 
     For a terminal alone: it may name a path, a table or a role. None: nobody foresaw it.
     """
-    if isinstance(error, DBAPIError) and engines.is_refused(error):
-        words = engines.words_of_refusal(error)
-        grant = _grant(words, str(error.statement or ""))
-        return (
-            f"the database refused it: {words}",
-            f"grant it to this role{grant}; see deploy/RUNBOOK.md, Database roles",
-        )
+    if is_driver_error(error):
+        from backend import engines
+
+        if engines.is_refused(error):
+            words = engines.words_of_refusal(error)
+            grant = _grant(words, str(error.statement or ""))
+            return (
+                f"the database refused it: {words}",
+                f"grant it to this role{grant}; see deploy/RUNBOOK.md, Database roles",
+            )
     if isinstance(error, PermissionError):
         what = f"{os.fsdecode(error.filename)} is" if error.filename else "a file or folder is"
         return (
@@ -167,8 +188,8 @@ def _grant(words: str, statement: str) -> str:
 
 def class_of(error: BaseException) -> str:
     """The exception's class; for a driver's error wrapped or caused, that one's too."""
-    driver = error if isinstance(error, DBAPIError) else error.__cause__
-    if isinstance(driver, DBAPIError) and driver.orig is not None:
+    driver = error if is_driver_error(error) else error.__cause__
+    if is_driver_error(driver) and driver.orig is not None:
         inner = _safe(type(driver.orig).__name__)
         return inner if driver is error else f"{_safe(type(error).__name__)}/{inner}"
     return _safe(type(error).__name__)

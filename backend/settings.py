@@ -9,6 +9,7 @@ password.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -17,7 +18,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -317,6 +323,33 @@ def _unreadable(error: Exception) -> str:
         f"{cause.filename} cannot be read by this user ({cause.strerror}); give it to it, or "
         "run this as its owner"
     )
+
+
+class _PassedOn(Settings):
+    """Settings of another process's: nothing of this one's environment or files is among them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def settings_passed_on(text: str) -> Settings:
+    """The settings that another process read: what its ``model_dump_json`` gave.
+
+    Raises ``ValueError`` unless all are there: a default in place of a database's URL would have a
+    prune delete what another database's rows want.
+    """
+    values = json.loads(text)
+    if values.keys() != Settings.model_fields.keys():
+        raise ValueError("the settings that were passed on are not this release's")
+    return _PassedOn(**values)
 
 
 def unknown_keys() -> list[str]:

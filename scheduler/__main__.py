@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from backend import collector
+from scheduler.cli import cli
 
 
 def main(*arguments: str, name: str = "dsar-scheduler") -> None:
     """The console script. Ends the process with the command's exit code."""
-    collector.pause()
-    from scheduler.cli import cli
-
-    collector.resume()
     cli(list(arguments) or None, prog_name=name)
 
 

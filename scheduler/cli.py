@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backend.app import create_app
+from backend import collector
+from backend.cli.about_commands import completion_of, version_of
 from backend.cli.console import (
     CONTEXT,
     ErrorLine,
@@ -21,31 +22,17 @@ from backend.cli.console import (
     version,
     wants_json,
 )
-from backend.cli.operator_commands import completion_of, version_of
 from backend.cli.progress import Silent, progress
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
-from backend.extensions import current_runtime
+from backend.failures import failure_of
 from backend.logs import configure_logging, get_logger
-from backend.services.assembly import Services
-from backend.services.lease import Watch
-from backend.settings import load_settings, unknown_keys
-from scheduler.metrics import Metrics
 from scheduler.shutdown import Shutdown
-from scheduler.sweep import (
-    RunSlots,
-    Slot,
-    SweepResult,
-    Tally,
-    Task,
-    Trouble,
-    run_sweep,
-    tell_deadlines,
-)
-from scheduler.workers import Parked, park, run_here, run_in_processes
 
+# Nothing of the database's here: `run` does without, and is small for that.
 if TYPE_CHECKING:
-    from backend.extensions import Runtime
     from backend.settings import Settings
+    from scheduler.sweep import SweepResult
+    from scheduler.workers import Parked
 
 log = get_logger(__name__)
 
@@ -76,10 +63,10 @@ def run(workers: int | None) -> None:
     from scheduler.notify import Notifier
     from scheduler.service import SweepService
 
-    settings = _settings(workers)
-    shutdown = Shutdown(settings.drain_seconds)
+    configure_logging("INFO", "auto")  # until the settings are there
+    shutdown = Shutdown(0)
     shutdown.install()
-    sys.exit(SweepService(create_app(settings), settings, shutdown, Notifier()).run())
+    sys.exit(SweepService(shutdown, Notifier(), workers=workers).run())
 
 
 @cli.command()
@@ -99,6 +86,11 @@ def sweep(once: bool, limit: int | None, workers: int | None, json_wanted: bool)
         raise click.UsageError(
             "say --once; for a process that sweeps on a schedule: dsar-scheduler run"
         )
+    collector.pause()
+    from scheduler.sweep import tell_deadlines
+    from scheduler.workers import park
+
+    collector.resume()
     settings = _settings(workers)
     limit = limit or settings.sweep_limit
     parked = park(settings, settings.workers, limit) if settings.workers > 1 else None
@@ -138,6 +130,7 @@ def healthcheck(json_wanted: bool) -> None:
       dsar-scheduler healthcheck
     """
     from backend.heartbeat import STALE_SECONDS, HeartbeatFile
+    from backend.settings import load_settings
 
     path = load_settings().heartbeat_path
     age = HeartbeatFile(path).age_seconds()
@@ -154,6 +147,8 @@ def healthcheck(json_wanted: bool) -> None:
 
 
 def _settings(workers: int | None) -> Settings:
+    from backend.settings import load_settings, unknown_keys
+
     settings = load_settings()
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
@@ -170,53 +165,32 @@ def _sweep_once(
     json_wanted: bool,
     parked: Parked | None,
 ) -> SweepResult:
+    from backend.services.assembly import Services
+    from scheduler import sweeping
+    from scheduler.metrics import Metrics
+
     metrics = Metrics(settings)
-    app = create_app(settings)
     watched = progress("sweeping", wanted=not wants_json(json_wanted))
-    with app.app_context(), watched as line:
-        told = _Told(line)
-        runtime = current_runtime()
-        services = Services.of(runtime)
-        if settings.workers > 1:
-            run_slots = run_in_processes(
-                settings,
-                shutdown,
-                workers=settings.workers,
-                limit=limit,
-                finished=told.finished,
-                parked=parked,
-            )
-        else:
-            run_slots = run_here(
-                runtime, shutdown, limit=limit, progress=line.rows, finished=told.finished
-            )
-        slot = Slot(watch=Watch(must_stop=shutdown.must_stop), draining=lambda: shutdown.requested)
+    with sweeping.runtime_of(settings) as runtime, watched as line:
         try:
-            run_slots = _looking_first(runtime, run_slots)
-            result = run_sweep(runtime, run_slots=run_slots, prune=True, slot=slot)
-            metrics.sweep_ended(services, result)
-            return result
+            result = sweeping.sweep(
+                runtime,
+                shutdown,
+                limit=limit,
+                prune=True,
+                parked=parked,
+                look_first=True,
+                progress=line.rows,
+                finished=_Told(line).finished,
+            )
         except Exception as error:
-            metrics.sweep_failed(error)
+            metrics.sweep_failed(failure_of(error).code)
             raise
-        finally:
-            runtime.disconnect()
+        if metrics.wanted:
+            from scheduler.measuring import measure
 
-
-def _looking_first(runtime: Runtime, run_slots: RunSlots) -> RunSlots:
-    """Slots that look at coverage before the first claim, as `run` does at its start.
-
-    A sweep asks for slots only where something is due, so one over an empty queue, as a timer
-    makes every few minutes, reads no schema.
-    """
-
-    def run(task: Task) -> tuple[Tally, Trouble | None]:
-        from backend.services.coverage_gate import look_before_exporting
-
-        look_before_exporting(runtime)
-        return run_slots(task)
-
-    return run
+            metrics.add(measure(Services.of(runtime), result)[0])
+        return result
 
 
 class _Told:

@@ -1,9 +1,9 @@
 """Prometheus metrics: a textfile for one-shots, a loopback port or socket for ``run``.
 
-Both off by default. Counters count what *this scheduler's* sweeps did, with all their worker
-processes, because that is read from the trail by the sweep's id when the sweep has ended. A
-textfile is its own memory: each sweep adds to what it finds there, so a counter never falls but
-where somebody deletes the file. Nothing here ends a sweep: what goes wrong is logged.
+Both off by default. Counters count what *this scheduler's* sweeps did: ``scheduler.measuring``
+reads it in the process that swept, and hands it over. A textfile is its own memory: each sweep adds
+to what it finds there, so a counter never falls but where somebody deletes the file. Nothing here
+ends a sweep: what goes wrong is logged.
 """
 
 from __future__ import annotations
@@ -12,38 +12,20 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from backend.errors import ConfigurationError
 from backend.failures import failure_of
 from backend.logs import dropped_key_count, get_logger
-from backend.models import DSARAttempt
-from backend.services.metrics import (
-    BUCKETS,
-    COUNTER,
-    GAUGE,
-    HISTOGRAM,
-    METRICS,
-    OUTCOMES,
-    AttemptGroup,
-    State,
-    read_attempts,
-    read_state,
-)
-
-if TYPE_CHECKING:
-    from backend.services.assembly import Services
-    from backend.settings import Settings
-    from scheduler.sweep import SweepResult
+from backend.metric_names import BUCKETS, COUNTER, GAUGE, HISTOGRAM, METRICS, OUTCOMES
 
 log = get_logger(__name__)
 
 _SUCCESS: Final = "dsar_sweep_last_success_timestamp_seconds"
-_LOST_CLAIM: Final = frozenset({"lease_lost", "superseded"})
 _BOUNDS: Final = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
 
 Key = tuple[str, tuple[str, ...]]
@@ -76,6 +58,18 @@ class Book:
                 self.set(name, value, *labels)
             else:
                 self.add(name, value, *labels)
+
+    def as_list(self) -> list[Any]:
+        """The samples as plain data, for another process's ``of_list``."""
+        return [[name, list(labels), value] for (name, labels), value in self.values.items()]
+
+    @classmethod
+    def of_list(cls, samples: Iterable[Any]) -> Book:
+        """The book that ``as_list`` gave these samples of."""
+        book = cls()
+        for name, labels, value in samples:
+            book.set(name, value, *labels)
+        return book
 
     def collect(self) -> Iterator[Any]:
         """The samples as the client library's families; for its registry."""
@@ -148,19 +142,53 @@ def registry(collect: Callable[[], Iterator[Any]]) -> Any:
     return found
 
 
-class Metrics:
-    """What a scheduler process exposes. Made by ``metrics_for``; does nothing when both are off.
+class Wanted(Protocol):
+    """Of the settings, those that metrics go by."""
 
-    ``sweep_ended`` and ``sweep_failed`` are called by the thread that sweeps; they raise nothing.
+    @property
+    def metrics_textfile(self) -> Path | None: ...
+
+    @property
+    def metrics_listen(self) -> str | None: ...
+
+    @property
+    def min_free_bytes(self) -> int: ...
+
+
+def news_of(error_code: str | None) -> Book:
+    """What any sweep adds to the metrics: that it ended, and whether in trouble."""
+    news = Book()
+    now = time.time()
+    news.set("dsar_build_info", 1, program_version())
+    news.set("dsar_sweep_last_end_timestamp_seconds", now)
+    for outcome in ("succeeded", "ended_early"):
+        news.add(
+            "dsar_sweeps_total",
+            outcome == ("ended_early" if error_code else "succeeded"),
+            outcome,
+        )
+    if error_code:
+        news.add("dsar_sweep_troubles_total", 1, error_code)
+    else:
+        news.set(_SUCCESS, now)
+    # There from the start: an increase from nowhere to 1 is none to Prometheus.
+    for outcome in OUTCOMES:
+        news.add("dsar_attempts_total", 0, outcome)
+    return news
+
+
+class Metrics:
+    """What a scheduler process exposes. Does nothing when both are off.
+
+    ``add`` and ``sweep_failed`` are called by the thread that sweeps; they raise nothing.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Wanted) -> None:
+        self._min_free_bytes = settings.min_free_bytes
         self._textfile = settings.metrics_textfile
         self._listen = settings.metrics_listen
         self._book = Book()
         self._dropped = 0
-        self._state_due_at = 0.0
         self._server: Any = None
         if not self.wanted:
             return
@@ -179,70 +207,26 @@ class Metrics:
 
     # -- what happened -----------------------------------------------------------------------
 
-    def sweep_ended(self, services: Services, result: SweepResult) -> None:
-        """Count a sweep, read the state anew, and write the textfile, if one is wanted."""
+    def sweep_failed(self, code: str) -> None:
+        """Count a sweep that raised, or whose process died, by an error code."""
+        if self.wanted:
+            news = news_of(code)
+            news.set("dsar_store_min_free_bytes", self._min_free_bytes)
+            self.add(news)
+
+    def add(self, news: Book) -> None:
+        """Add a sweep's news, and write the textfile, if one is wanted."""
         if not self.wanted:
             return
-        news = self._news(None if result.trouble is None else result.trouble.code)
-        news.observe("dsar_sweep_duration_seconds", result.duration_ms / 1000)
-        news.add("dsar_reclaims_total", result.reclaimed)
-        with _logged("metrics_not_read"):
-            if (free := services.store.free_bytes()) is not None:
-                news.set("dsar_store_free_bytes", free)
-        with _logged("metrics_not_read"):
-            if result.tally.claimed:
-                for group in read_attempts(services.controller, result.sweep_id):
-                    _count(news, group)
-            self._read_state(news, services)
-        self._publish(news)
-
-    def _read_state(self, news: Book, services: Services) -> None:
-        """Read it anew, unless that was done a moment ago. Of a million rows it takes a tenth of
-        a second; however many there are and often it sweeps, it gets a hundredth of the time.
-        """
-        clock = services.runtime.clock
-        started = clock.monotonic()
-        if started < self._state_due_at:
-            return
-        _describe(news, read_state(services.controller, zone=services.runtime.settings.zone))
-        self._state_due_at = started + 100 * (clock.monotonic() - started)
-
-    def sweep_failed(self, error: BaseException) -> None:
-        """Count a sweep that raised."""
-        if self.wanted:
-            self._publish(self._news(failure_of(error).code))
-
-    def _news(self, error_code: str | None) -> Book:
-        news = Book()
-        now = time.time()
-        news.set("dsar_build_info", 1, program_version())
-        news.set("dsar_store_min_free_bytes", self._settings.min_free_bytes)
-        news.set("dsar_sweep_last_end_timestamp_seconds", now)
-        for outcome in ("succeeded", "ended_early"):
-            news.add(
-                "dsar_sweeps_total",
-                outcome == ("ended_early" if error_code else "succeeded"),
-                outcome,
-            )
-        if error_code:
-            news.add("dsar_sweep_troubles_total", 1, error_code)
-        else:
-            news.set(_SUCCESS, now)
-        # There from the start: an increase from nowhere to 1 is none to Prometheus.
-        for outcome in OUTCOMES:
-            news.add("dsar_attempts_total", 0, outcome)
         dropped = dropped_key_count()
         news.add("dsar_log_keys_dropped_total", dropped - self._dropped)
         self._dropped = dropped
-        return news
-
-    def _publish(self, news: Book) -> None:
         book = Book()
         book.values = dict(self._book.values)
         book.update(news)
         self._book = book  # whole, for whoever scrapes at this moment
         if self._textfile is not None:
-            with _logged("metrics_not_written"):
+            with logged("metrics_not_written"):
                 add_to_textfile(self._textfile, news)
 
     # -- listening ---------------------------------------------------------------------------
@@ -276,30 +260,9 @@ class Metrics:
             self._server.close()
 
 
-def _count(news: Book, group: AttemptGroup) -> None:
-    news.add("dsar_attempts_total", group.count, group.outcome)
-    if group.error_code is not None:
-        news.add("dsar_attempt_errors_total", group.count, group.error_code)
-    if group.error_code in _LOST_CLAIM or group.outcome == DSARAttempt.OUTCOME_SUPERSEDED:
-        news.add("dsar_lease_losses_total", group.count)
-    if group.outcome == DSARAttempt.OUTCOME_COMPLETED:
-        news.add("dsar_exported_rows_total", group.rows)
-        news.add("dsar_exported_bytes_total", group.bytes)
-        news.observe_many("dsar_export_duration_seconds", group.buckets, group.count, group.seconds)
-
-
-def _describe(news: Book, state: State) -> None:
-    for status, count in state.requests.items():
-        news.set("dsar_requests", count, status)
-    news.set("dsar_requests_nearly_due", state.nearly_due)
-    news.set("dsar_requests_overdue", state.overdue)
-    news.set("dsar_oldest_pending_age_seconds", state.oldest_pending_seconds)
-    news.set("dsar_state_timestamp_seconds", state.taken_at.timestamp())
-
-
 @contextmanager
-def _logged(event: str) -> Iterator[None]:
-    """Measuring must not stop what it measures."""
+def logged(event: str) -> Iterator[None]:
+    """Log what is raised: measuring must not stop what it measures."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,8 @@
-"""The long-running process: APScheduler decides when, ``sweep`` does what.
+"""The long-running process: APScheduler decides when, a job process does what.
+
+This one has neither database nor sections: it loads no SQLAlchemy, no driver and no exporter, so
+that it is small while nothing is to be done. What it knows of the settings the first job process
+read; every later one gets the same.
 
 APScheduler is wired so that nothing of it can skip, double or swallow a sweep: one job, never two
 of it at once, missed times rolled into one run however late, and a job that never raises. The
@@ -8,44 +12,41 @@ would come twice in autumn and not at all in spring.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
+import click
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from flask import Flask
 
-# Used by a sweep that finds something, which is when the others import it. This process may live
-# on while another release is put in its place, and must not take the exporter from that one.
-import backend.services.dsar_exporter  # noqa: F401
+from backend.clock import SYSTEM_CLOCK
 from backend.cron import next_fire
-from backend.extensions import Runtime, current_runtime
+from backend.errors import EXIT_OK
 from backend.failures import failure_of
 from backend.heartbeat import HeartbeatFile
-from backend.logs import get_logger
-from backend.services.assembly import Services
-from backend.services.coverage_gate import look_before_exporting
-from backend.services.lease import Watch
-from backend.services.open_requests import DeadlineCounts
-from backend.services.outlook import look
-from backend.services.ownership import require_own_root
-from backend.services.retention import Retention
-from backend.settings import Settings
-from scheduler.metrics import Metrics
+from backend.logs import configure_logging, get_logger
+from scheduler.channel import Message
+from scheduler.job_process import DIED, DONE, REPLACED, WORKER_FAILED, Outcome, run_job
+from scheduler.metrics import Book, Metrics
 from scheduler.notify import Notifier
 from scheduler.pulse import Pulse
-from scheduler.shutdown import Shutdown
-from scheduler.sweep import Slot, SweepResult, run_sweep, tell_deadlines
-from scheduler.workers import run_here, run_in_processes
+from scheduler.release import fingerprint
+from scheduler.shutdown import EXIT_FORCED, Shutdown
 
 log = get_logger(__name__)
 
 # Once a day, at an odd minute: every machine that prunes at midnight prunes at the same time.
 PRUNE_CRON: Final = "17 3 * * *"
+# Another release lies in place of this one: ended for a start anew, as after a crash.
+EXIT_REPLACED: Final = EXIT_FORCED
 _LOOK_SECONDS: Final = 5.0
 # How late APScheduler's own thread may be before it counts as stuck.
 _LATE_SECONDS: Final = 120.0
@@ -67,58 +68,106 @@ class CronTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
         return f"cron[{self._fields}]"
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Of the settings, as the first job read them, what this process goes by."""
+
+    sweep_cron: str
+    workers: int
+    drain_seconds: float
+    min_free_bytes: int
+    heartbeat_path: Path
+    metrics_textfile: Path | None
+    metrics_listen: str | None
+    log_level: str
+    log_format: str
+
+    @classmethod
+    def of(cls, settings: str) -> Told:
+        values = json.loads(settings)
+        textfile = values["metrics_textfile"]
+        paths = {
+            "heartbeat_path": Path(values["heartbeat_path"]),
+            "metrics_textfile": None if textfile is None else Path(textfile),
+        }
+        return cls(**{name: values[name] for name in cls.__slots__} | paths)
+
+
+class _NoStart(Exception):
+    """A start that is pointless, and the exit code that says why."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 class SweepService:
     """One scheduler process, from start to drain."""
 
-    def __init__(
-        self, app: Flask, settings: Settings, shutdown: Shutdown, notifier: Notifier
-    ) -> None:
-        self._app = app
-        self._settings = settings
+    def __init__(self, shutdown: Shutdown, notifier: Notifier, *, workers: int | None) -> None:
         self._shutdown = shutdown
         self._notifier = notifier
-        with app.app_context():
-            self._runtime: Runtime = current_runtime()
-        self._pulse = Pulse(self._runtime.clock)
-        self._heartbeat = HeartbeatFile(settings.heartbeat_path)
-        self._metrics = Metrics(settings)
+        self._workers = workers
+        self._release = fingerprint()
+        self._sweeping, self._pruning = Pulse(SYSTEM_CLOCK), Pulse(SYSTEM_CLOCK)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(2)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        self._waiting_for: str | None = None
-        self._told: tuple[date, DeadlineCounts] | None = None
+        self._exit_code = EXIT_OK
+        self._drain_seconds = 0.0
+        # For the job processes to read, and as they left it.
+        self._settings = ""
+        self._memory: Message = {}
 
     def run(self) -> int:
         """Sweep at start and then on schedule, until asked to stop; return the exit code.
 
-        Raises what makes a start pointless: ``ConfigurationError``, ``DatabaseUnreachable``,
-        ``StoreUnavailable``. Later trouble of that kind is waited out.
+        A start that is pointless ends with its error's line and exit code; later trouble of that
+        kind is waited out. Raises ``ConfigurationError`` for what this process itself cannot use:
+        the heartbeat's path, and the metrics'.
         """
-        services = Services.of(self._runtime)
-        look(services.controller, prune_before=None)
-        look_before_exporting(self._runtime)
-        services.store.prepare()
-        require_own_root(services.controller, services.store)
+        try:
+            told = self._start()
+        except _NoStart as refused:
+            return refused.exit_code
+        self._heartbeat = HeartbeatFile(told.heartbeat_path)
+        self._metrics = Metrics(told)
         self._heartbeat.prepare()
-        self._metrics.listen(self._is_healthy, lambda: self._pulse.running)
-        self._schedule()
-        log.info("scheduler_started", workers=self._settings.workers, pid=os.getpid())
+        self._metrics.listen(self._is_healthy, lambda: self._sweeping.running)
+        self._schedule(told.sweep_cron)
+        log.info("scheduler_started", workers=told.workers, pid=os.getpid())
         self._notifier.ready("waiting for the next sweep")
         while not self._shutdown.wait(self._interval()):
             self._tell_supervisors()
         self._drain()
-        return 0
+        return self._exit_code
 
-    def _schedule(self) -> None:
+    def _start(self) -> Told:
+        """Have the settings read and the environment looked at."""
+        outcome = self._run_job("start", Pulse(SYSTEM_CLOCK), workers=self._workers)
+        said = outcome.said
+        if outcome.kind == DONE:
+            told = Told.of(said["settings"])
+            self._settings, self._memory = said["settings"], said["memory"]
+            self._drain_seconds = told.drain_seconds
+            self._shutdown.allow(told.drain_seconds)
+            configure_logging(told.log_level, told.log_format)
+            return told
+        if outcome.kind == REPLACED:
+            raise _NoStart(EXIT_REPLACED)
+        if outcome.kind == DIED:
+            click.echo("error: the process that looks at the start died; see the log", err=True)
+            raise _NoStart(EXIT_FORCED)
+        click.echo(said["line"], err=True)
+        raise _NoStart(said["exit_code"])
+
+    def _schedule(self, sweep_cron: str) -> None:
         # "Maximum number of running instances reached" is what a long sweep is supposed to cause.
         logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
         self._scheduler.add_job(
-            self._sweep_job,
-            CronTrigger(self._settings.sweep_cron),
-            id="sweep",
-            next_run_time=datetime.now(UTC),
+            self._sweep_job, CronTrigger(sweep_cron), id="sweep", next_run_time=datetime.now(UTC)
         )
         self._scheduler.add_job(self._prune_job, CronTrigger(PRUNE_CRON), id="prune")
         self._scheduler.start()
@@ -139,10 +188,10 @@ class SweepService:
             log.warning("heartbeat_not_written", error_class=type(error).__name__)
 
     def _is_healthy(self) -> bool:
-        if not self._pulse.healthy:
+        if not (self._sweeping.healthy and self._pruning.healthy):
             return False
         job = self._scheduler.get_job("sweep")
-        if self._pulse.running or job is None or job.next_run_time is None:
+        if self._sweeping.running or job is None or job.next_run_time is None:
             return True
         late = datetime.now(UTC) - job.next_run_time
         return bool(late.total_seconds() < _LATE_SECONDS)
@@ -150,83 +199,66 @@ class SweepService:
     # -- the jobs: neither raises into APScheduler -------------------------------------------
 
     def _sweep_job(self) -> None:
-        try:
-            with self._app.app_context():
-                self._pulse.beat(_LATE_SECONDS)
-                self._notifier.status("sweeping")
-                result = self._sweep()
-                self._report(result)
-                self._metrics.sweep_ended(Services.of(self._runtime), result)
-        except BaseException as error:
-            self._log_failure("sweep_failed", error)
-            self._metrics.sweep_failed(error)
-        finally:
-            self._pulse.rest()
-            self._notifier.status("waiting for the next sweep")
-            # Between sweeps nothing is held: a database may restart, a pooler may recycle.
-            self._runtime.disconnect()
+        self._notifier.status("sweeping")
+        self._job("sweep", self._sweeping, self._swept, memory=self._memory)
+        self._notifier.status("waiting for the next sweep")
 
-    def _sweep(self) -> SweepResult:
-        settings, shutdown, beat = self._settings, self._shutdown, self._pulse.beat
-        limit = settings.sweep_limit
-        if settings.workers > 1:
-            run_slots = run_in_processes(
-                settings, shutdown, workers=settings.workers, limit=limit, beat=beat
-            )
-        else:
-            run_slots = run_here(self._runtime, shutdown, limit=limit, beat=beat)
-        slot = Slot(
-            watch=Watch(must_stop=shutdown.must_stop),
-            draining=lambda: shutdown.requested,
-            beat=beat,
-        )
-        return run_sweep(self._runtime, run_slots=run_slots, prune=False, slot=slot)
-
-    def _report(self, result: SweepResult) -> None:
-        """Log a sweep that did something; trouble once when it begins and once when it ends."""
-        counts = {k: v for k, v in result.as_dict().items() if k not in ("error_code", "pruned")}
-        trouble = None if result.trouble is None else result.trouble.code
-        if trouble is not None and trouble != self._waiting_for:
-            log.warning("waiting_for_environment", **counts, error_code=trouble)
-        elif trouble is None and self._waiting_for is not None:
-            log.info("environment_well", **counts)
-        elif result.tally.claimed or result.reclaimed:
-            log.info("sweep_finished", **counts)
-        self._waiting_for = trouble
-        self._report_deadlines(result)
-
-    def _report_deadlines(self, result: SweepResult) -> None:
-        """Tell what is late when that changes, and once a day as long as it stays so."""
-        if result.deadlines is None:
-            return
-        told = (self._runtime.clock.now().date(), result.deadlines)
-        if told != self._told:
-            tell_deadlines(result.deadlines)
-            self._told = told
+    def _swept(self, outcome: Outcome) -> None:
+        if outcome.kind == DONE:
+            self._memory = outcome.said["memory"]
+            if outcome.said["news"] is not None:
+                self._metrics.add(Book.of_list(outcome.said["news"]))
+        elif outcome.kind != REPLACED:
+            self._metrics.sweep_failed(outcome.said.get("code", WORKER_FAILED))
 
     def _prune_job(self) -> None:
-        try:
-            with self._app.app_context():
-                services = Services.of(self._runtime)
-                done = Retention(
-                    services.controller,
-                    services.claims,
-                    services.store,
-                    retention_days=self._settings.retention_days,
-                    stop=lambda: self._shutdown.requested,
-                ).prune()
-                log.info("pruned", pruned=done.pruned, count=done.leftovers + done.links)
-        except BaseException as error:
-            self._log_failure("prune_failed", error)
+        self._job("prune", self._pruning, lambda outcome: None)
 
-    def _log_failure(self, event: str, error: BaseException) -> None:
-        failure = failure_of(error)
-        fields: dict[str, Any] = {
-            "error_code": failure.code,
-            "error_class": failure.error_class,
-            "error_at": failure.error_at,
-        }
-        log.error(event, **fields)
+    def _job(self, job: str, pulse: Pulse, ended: Callable[[Outcome], None], **order: Any) -> None:
+        """Run a job, tell ``ended`` how it ended, and let its pulse rest whatever happens."""
+        try:
+            # Before the look at the shutdown: a drain looks at the pulse after it.
+            pulse.beat(_LATE_SECONDS)
+            if self._shutdown.requested:
+                return
+            outcome = self._run_job(job, pulse, settings=self._settings, **order)
+            if outcome.kind == DIED:
+                log.error(f"{job}_failed", error_code=WORKER_FAILED)
+            ended(outcome)
+        except BaseException as error:
+            failure = failure_of(error)
+            log.error(
+                f"{job}_failed",
+                error_code=failure.code,
+                error_class=failure.error_class,
+                error_at=failure.error_at,
+            )
+        finally:
+            pulse.rest()
+
+    def _run_job(self, job: str, pulse: Pulse, **order: Any) -> Outcome:
+        """Run a job of this process's own release. Where another lies in its place, end.
+
+        A job process loads what is on the disk. Of another release it might expect another schema,
+        other settings, or other orders.
+        """
+        outcome = Outcome(REPLACED)
+        if fingerprint() == self._release:
+            outcome = run_job(
+                job,
+                pulse,
+                self._shutdown,
+                release=self._release,
+                drain_seconds=self._drain_seconds,
+                **order,
+            )
+        if outcome.kind == REPLACED and self._exit_code != EXIT_REPLACED:
+            log.warning("release_replaced")
+            self._exit_code = EXIT_REPLACED
+            self._shutdown.request()
+        if outcome.killed and self._shutdown.requested:
+            self._exit_code = EXIT_FORCED
+        return outcome
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -235,7 +267,7 @@ class SweepService:
         log.info("scheduler_draining")
         self._notifier.stopping()
         self._scheduler.pause()
-        while self._pulse.running:
+        while self._sweeping.running or self._pruning.running:
             # A drain is no reason for a probe to call the process dead.
             self._tell_supervisors()
             time.sleep(_DRAIN_LOOK_SECONDS)

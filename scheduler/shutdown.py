@@ -10,6 +10,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
@@ -24,6 +26,27 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FORCE_SECONDS: Final = 15.0
 EXIT_FORCED: Final = 70
 _LOOK_SECONDS: Final = 0.5
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back the signals around a child's birth: it inherits that.
+
+    A service manager signals every process of the service, a terminal every one in the foreground.
+    One that comes before a child could say that it leaves them to its parent would end the child.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_parent() -> None:
+    """In a child that hears of a stop from its parent: ignore the signals, held back ones too."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class Shutdown:
@@ -41,6 +64,10 @@ class Shutdown:
         """Make the signals set the flag, and bound the end. For the main thread alone."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
+        self.bound()
+
+    def bound(self) -> None:
+        """End this process by force when it outlasts its grace by ``FORCE_SECONDS``."""
         threading.Thread(target=self._force, name="dsar-shutdown", daemon=True).start()
 
     def _force(self) -> None:
@@ -52,6 +79,10 @@ class Shutdown:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.request()
+
+    def allow(self, drain_seconds: float) -> None:
+        """Give what runs so long from the first request on."""
+        self._drain_seconds = drain_seconds
 
     def request(self) -> None:
         """Ask for a drain; called again, for a stop at once."""

@@ -8,7 +8,6 @@ worker that counted both would take a first request to stop for a second one.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +21,8 @@ from backend.logs import configure_logging, get_logger
 from backend.services.lease import Watch
 from backend.services.request_rows import Claim
 from backend.settings import Settings
-from scheduler.shutdown import Shutdown
+from scheduler.job_process import WORKER_FAILED
+from scheduler.shutdown import Shutdown, leave_signals_to_the_parent, signals_held
 from scheduler.sweep import Slot, Tally, Task, Trouble, run_slot
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 EXIT_HUNG: Final = 70
-WORKER_FAILED: Final = "worker_failed"
 _LOOK_SECONDS: Final = 0.5
 # Past the end of its grace a worker gets this long to reach its next chunk; then it is killed,
 # and its lease runs out.
@@ -140,7 +139,8 @@ def park(settings: Settings, workers: int, limit: int | None) -> Parked:
             ends = [pipe, *(each.pipe for each in parked.workers)]
             arguments = (ends, settings, theirs, tickets, stops, os.getpid())
             process = multiprocessing.get_context("fork").Process(target=_wait, args=arguments)
-            process.start()
+            with signals_held():
+                process.start()
             theirs.close()
             parked.workers.append(_Worker(process, pipe))
     return parked
@@ -212,7 +212,8 @@ class _Pool:
             args=(self._settings, self._task, child, self._tickets, self._stops, os.getpid()),
             name="dsar-worker",
         )
-        process.start()
+        with signals_held():
+            process.start()
         child.close()
         return _Worker(process, parent)
 
@@ -273,7 +274,7 @@ def _wait(
     import multiprocessing
     from multiprocessing.connection import wait
 
-    _leave_signals_to_the_parent()
+    leave_signals_to_the_parent()
     for end in others:
         end.close()
     alive = multiprocessing.parent_process()
@@ -287,16 +288,11 @@ def _wait(
         _work(settings, task, pipe, tickets, stops, parent)
 
 
-def _leave_signals_to_the_parent() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def _work(
     settings: Settings, task: Task, pipe: Connection, tickets: Any, stops: Any, parent: int
 ) -> None:
     """A worker process: run one slot, tell the parent what happens, end."""
-    _leave_signals_to_the_parent()
+    leave_signals_to_the_parent()
     configure_logging(settings.log_level, settings.log_format)
 
     def stopping(times: int) -> bool:

@@ -13,8 +13,8 @@ interrupt  raise what Ctrl-C does
 
 and before that it makes the file $FAILPOINT_REACHED, if one is named: where that is there already,
 another process (an earlier worker, say) was at the point before. The action ``always-X`` does X
-every time, ``count`` adds a byte to the file each time. A sweep's worker processes have the same
-point.
+every time, ``count`` adds a byte to the file each time. A sweep's worker processes and a
+scheduler's job processes have the same point.
 """
 
 from __future__ import annotations
@@ -275,10 +275,19 @@ def _install_in_workers(name: str, action: str) -> None:
     workers._work = import_module("tests.failpoints").work_with_point
 
 
+def _install_in_jobs(name: str, action: str) -> None:
+    """A job process is an interpreter of its own: it is started with the point around it."""
+    from scheduler import job_process
+
+    command = (sys.executable, "-m", "tests.failpoints", name, action, "scheduler.job")
+    vars(job_process)["COMMAND"] = command
+
+
 def main() -> None:
     name, action, module, *arguments = sys.argv[1:]
     _install(name, action)
     _install_in_workers(name, action)
+    _install_in_jobs(name, action)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

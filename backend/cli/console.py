@@ -10,10 +10,9 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from backend.errors import EXIT_FAILED, DSARError
-from backend.failures import advice, failure_of
+from backend.failures import advice, failure_of, is_driver_error
 
 if TYPE_CHECKING:
     from backend.services.requests import RequestSummary
@@ -65,25 +64,26 @@ class ErrorLine(click.Group):
 
 
 def fail(error: BaseException) -> None:
-    """Print what went wrong and what to do, and exit with the error's code.
+    """Print what went wrong and what to do, and exit with the error's code."""
+    line, exit_code = ending(error)
+    click.echo(line, err=True)
+    sys.exit(exit_code)
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+    """The line on stderr and the exit code in which an error ends a program.
 
     A driver's message may quote data, so of errors that are not this program's own only the
     class and the place are shown.
     """
     if isinstance(error, DSARError):
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        return f"error: {error}", error.exit_code
     if told := advice(error):
-        click.echo(f"error: {'; '.join(told)}", err=True)
-        sys.exit(EXIT_FAILED)
+        return f"error: {'; '.join(told)}", EXIT_FAILED
     failure = failure_of(error)
-    hint = "is the schema this release's? run: dsar migrate" if is_database(error) else "a bug"
-    click.echo(f"error: {failure.summary()} ({hint})", err=True)
-    sys.exit(EXIT_FAILED)
-
-
-def is_database(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError)
+    schema = is_driver_error(error)
+    hint = "is the schema this release's? run: dsar migrate" if schema else "a bug"
+    return f"error: {failure.summary()} ({hint})", EXIT_FAILED
 
 
 def wants_json(json_wanted: bool) -> bool:

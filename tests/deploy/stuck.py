@@ -1,7 +1,8 @@
 """The scheduler with one seam wrapped, for a booted machine: run as ``python stuck.py``.
 
-A sweep that finds the file named by $STUCK deletes it and hangs: the thread that sweeps is stuck,
-everything else goes on. The limit after which that counts is shortened from 120 s.
+A sweep that finds the file named by $STUCK deletes it and hangs: not its process, which would be
+killed, but the thread that watches that process; everything else goes on. The limit after which
+that counts is shortened from 120 s.
 """
 
 import os
@@ -12,16 +13,16 @@ from typing import Any
 from scheduler import service
 from scheduler.cli import cli
 
-original = vars(service)["run_sweep"]
+original = vars(service)["run_job"]
 
 
-def run_sweep(*arguments: Any, **keywords: Any) -> Any:
+def run_job(job: str, *arguments: Any, **keywords: Any) -> Any:
     path = Path(os.environ["STUCK"])
-    if path.exists():
+    if job == "sweep" and path.exists():
         path.unlink()
         time.sleep(3600)
-    return original(*arguments, **keywords)
+    return original(job, *arguments, **keywords)
 
 
-vars(service).update(run_sweep=run_sweep, _LATE_SECONDS=2.0)
+vars(service).update(run_job=run_job, _LATE_SECONDS=2.0)
 cli(["run"], prog_name="dsar-scheduler")

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from backend.settings import CHECKOUT_ROOT
+from tests.factories import Person
 from tests.harness import World
 
 # Each is needed by some command, and by no sweep of nothing.
@@ -52,6 +53,41 @@ def imported(world: World, code: str) -> set[str]:
     return set(json.loads(process.stdout.splitlines()[-1]))
 
 
+# What an idle scheduler holds no memory for: its job processes load it, and end.
+NEEDLESS_IN_THE_PARENT = (
+    "alembic",
+    "backend.app",
+    "backend.engines",
+    "backend.models",
+    "backend.settings",
+    "flask",
+    "prometheus_client",
+    "psycopg",
+    "pydantic",
+    "rich",
+    "scheduler.sweep",
+    "sqlalchemy",
+)
+RUN = """
+import json, os, signal, sys
+from scheduler.__main__ import main
+from scheduler.service import SweepService
+
+swept = SweepService._swept
+
+def stop_after_the_first_sweep(self, outcome):
+    swept(self, outcome)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+SweepService._swept = stop_after_the_first_sweep
+try:
+    main("run")
+except SystemExit as end:
+    assert not end.code, end.code
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
 def test_sweep_of_nothing_imports_only_what_it_needs(sqlite_world: World) -> None:
     modules = imported(sqlite_world, CODE)
     assert "scheduler.sweep" in modules
@@ -73,3 +109,14 @@ def test_logs_leave_rich_as_they_found_it(sqlite_world: World, present: bool) ->
     assert ("rich" in imported(sqlite_world, code)) is present
     again = f"{first}; import backend.logs, rich.table, json, sys; print(json.dumps(['ok']))"
     assert imported(sqlite_world, again) == {"ok"}
+
+
+def test_run_has_swept_and_holds_neither_database_nor_application(sqlite_world: World) -> None:
+    sqlite_world.people(Person(7, runs=2))
+    sqlite_world.request(7, "R-7")
+
+    modules = imported(sqlite_world, RUN)
+
+    assert sqlite_world.row("R-7")["status"] == "completed"
+    assert "scheduler.service" in modules
+    assert modules.isdisjoint(NEEDLESS_IN_THE_PARENT), modules & set(NEEDLESS_IN_THE_PARENT)

@@ -328,7 +328,7 @@ def codes() -> set[str]:
     """Every code: of the error tree, of other programs' errors, and of workers that are gone."""
     from backend.failures import failure_of
     from backend.services.claims import WORKER_LOST
-    from scheduler.workers import WORKER_FAILED
+    from scheduler.job_process import WORKER_FAILED
 
     foreign = (
         OSError(errno.ENOSPC, ""),

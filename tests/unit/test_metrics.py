@@ -22,8 +22,11 @@ import pytest
 
 from backend.addresses import Address, parse_address
 from backend.errors import ConfigurationError, SchemaError
-from backend.services.metrics import GAUGE, METRICS, read_state
+from backend.metric_names import GAUGE, METRICS, OUTCOMES
+from backend.models import DSARAttempt
+from backend.services.metrics import read_state
 from backend.settings import CHECKOUT_ROOT, Settings
+from scheduler.measuring import measure
 from scheduler.metrics import Book, Metrics, add_to_textfile, exposition, read_book
 from scheduler.sweep import SweepResult, Tally, Trouble
 from tests.factories import Person
@@ -124,6 +127,15 @@ def news() -> Book:
     return book
 
 
+def test_book_is_the_same_in_another_process() -> None:
+    assert Book.of_list(json.loads(json.dumps(news().as_list()))).values == news().values
+
+
+def test_outcomes_counted_are_the_model_s() -> None:
+    named = {value for name, value in vars(DSARAttempt).items() if name.startswith("OUTCOME_")}
+    assert named - set(OUTCOMES) == {DSARAttempt.OUTCOME_RUNNING, DSARAttempt.OUTCOME_LOST}
+
+
 def test_book_is_read_as_it_was_written() -> None:
     book = news()
 
@@ -200,7 +212,7 @@ def test_textfile_of_two_writers_loses_nothing(tmp_path: Path) -> None:
 def swept(world: World, settings: Settings, **result: Any) -> Book:
     """What a textfile holds after one sweep of that result."""
     with world.services() as services:
-        Metrics(settings).sweep_ended(services, SweepResult("s", **result))
+        Metrics(settings).add(measure(services, SweepResult("s", **result))[0])
     assert settings.metrics_textfile is not None
     return read_book(settings.metrics_textfile.read_text())
 
@@ -265,7 +277,7 @@ def test_sweep_that_raises_is_counted(sqlite_world: World, tmp_path: Path) -> No
     path = tmp_path / "dsar.prom"
     metrics = Metrics(sqlite_world.settings(metrics_textfile=path))
 
-    metrics.sweep_failed(SchemaError("not migrated"))
+    metrics.sweep_failed(SchemaError.code)
 
     found = read_book(path.read_text()).values
     assert found["dsar_sweep_troubles_total", ("schema_not_migrated",)] == 1
@@ -301,12 +313,12 @@ def test_state_is_read_a_hundredth_of_the_time(
         reads.append(control)
         return read_state(control, zone=zone)
 
-    monkeypatch.setattr("scheduler.metrics.read_state", counted)
+    monkeypatch.setattr("scheduler.measuring.read_state", counted)
     sqlite_world.clock = Clock()
-    metrics = Metrics(sqlite_world.settings(metrics_listen="127.0.0.1:9"))
+    due_at = 0.0
     with sqlite_world.services() as services:
         for _ in range(150):
-            metrics.sweep_ended(services, SweepResult("s"))
+            _, due_at = measure(services, SweepResult("s"), state_due_at=due_at)
 
     assert len(reads) == 2
 
@@ -349,7 +361,7 @@ def test_listener_on_a_port_answers_reads_only(sqlite_world: World) -> None:
     address = f"127.0.0.1:{free_port()}"
     for metrics in listening(sqlite_world, address):
         with sqlite_world.services() as services:
-            metrics.sweep_ended(services, SweepResult("s"))
+            metrics.add(measure(services, SweepResult("s"))[0])
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
             found = read_book(answer.read().decode()).values
         assert found["dsar_scheduler_healthy", ()] == 1
