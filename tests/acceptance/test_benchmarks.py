@@ -15,6 +15,7 @@ from tests.benchmarks.measure import Cost, NotRun, Series, Way, cost_of, in_turn
 from tests.benchmarks.publish import FOLDER, KEPT, publish
 from tests.benchmarks.report import Check, markdown, row_of
 from tests.benchmarks.startup import statements_in
+from tests.benchmarks.summary import summary
 
 
 def test_benchmark_tiny_on_sqlite_writes_every_part_of_its_table(tmp_path: Path) -> None:
@@ -109,6 +110,14 @@ def test_publish_replaces_the_figures_of_an_earlier_run(tmp_path: Path) -> None:
     assert text.endswith("\n\n## Developing\n\nText.\n")
     assert "one\n" not in text
     assert (tmp_path / FOLDER / "table.md").read_text() == "two\n"
+
+
+def test_summary_names_the_machine_without_its_processor() -> None:
+    machine = "2 cores (Intel(R) Xeon(R) Processor @ 2.80GHz), 25 GB memory, files on ext2/ext3"
+
+    told = summary([], {"date": "2026-11-28 18:46 UTC", "machine": machine})
+
+    assert told.startswith("2026-11-28, 2 cores, 25 GB memory, the database on the same machine:")
 
 
 def test_readme_shows_the_figures_of_the_run_that_is_kept() -> None:

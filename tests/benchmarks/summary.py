@@ -27,7 +27,8 @@ _NAMES: Final = {
 def summary(rows: Sequence[Row], environment: dict[str, str]) -> str:
     """Markdown: where it was measured, the big person, and what else was measured; or nothing."""
     person, others = _big(rows), _others(rows)
-    machine = re.sub(r" \(.*?\)", "", environment["machine"].split(", files")[0])
+    # To the last bracket: a processor's name may hold some of its own, as Intel(R).
+    machine = re.sub(r" \(.*\)", "", environment["machine"].split(", files")[0])
     lines = [f"{environment['date'][:10]}, {machine}, the database on the same machine:", ""]
     return "\n".join([*lines, *person, *([""] if person and others else []), *others]) + "\n"
 
