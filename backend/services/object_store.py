@@ -85,9 +85,16 @@ class ObjectStore:
         return None
 
     def take(self, owner: str, *, instead: bool = False) -> str:
-        mode = "overwrite" if instead else "create"
-        with self._named(), suppress(self._obstore.exceptions.AlreadyExistsError):
-            self._obstore.put(self._store, _OWNER, f"{owner}\n".encode(), mode=mode)
+        content = f"{owner}\n".encode()
+        exceptions = self._obstore.exceptions
+        with self._named(), suppress(exceptions.AlreadyExistsError):
+            try:
+                mode = "overwrite" if instead else "create"
+                self._obstore.put(self._store, _OWNER, content, mode=mode)
+            except (exceptions.NotSupportedError, exceptions.GenericError):
+                # A server without conditional writes (If-None-Match): whoever wrote last has it.
+                if instead or self.owner() is None:
+                    self._obstore.put(self._store, _OWNER, content)
         return self.owner() or ""
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,10 +135,13 @@ def test_root_that_was_taken_over_is_refused_to_the_application_too(
     assert swept.row("AGAIN")["attempts"] == 0
 
 
+@pytest.mark.parametrize("option", ["", " conditional_put=disabled"])
 def test_object_store_is_marked_alike(
-    postgresql_world: World, other: World, object_store: ObjectStoreServer
+    postgresql_world: World, other: World, object_store: ObjectStoreServer, option: str
 ) -> None:
-    variables = object_store.variables("exports/owned")
+    """Also one that knows no conditional writes."""
+    variables = object_store.variables(f"exports/{uuid.uuid4().hex[:8]}")
+    variables["DSAR_STORE_OPTIONS"] += option
     postgresql_world.environment |= variables
     other.environment |= variables
     postgresql_world.people(Person(7, runs=1))
