@@ -74,9 +74,11 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
     changed = {place for place, _ in changes}
     deciding = {places[name] for name in section.deciding_columns()}
     printable = frozenset(range(len(names))) - changed - deciding
+    # An array takes several lines, whose margin only the way by rows knows: not tried in vain.
+    columnar = bool(names) and not any(isinstance(base_type(c.type), sa.ARRAY) for c in read)
 
     def render(rows: Sequence[Sequence[Any]]) -> Rows:
-        if isinstance(rows, ColumnarRows) and names:
+        if columnar and isinstance(rows, ColumnarRows):
             try:
                 return by_columns(rows)
             except Unprintable:
