@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
+from backend.driver_errors import errno, is_busy, is_gone, is_replica_conflict, sqlstate
 from backend.errors import (
     ConfigurationError,
     DatabaseBusy,
@@ -79,16 +80,6 @@ _MARIADB_SESSION: Final = (
 _SQLITE_CONTROL: Final = ("journal_mode = WAL", "synchronous = FULL")
 # WAL is a property of the file: not set on one that is only read, and may be another program's.
 _SQLITE_SNAPSHOT: Final = ("query_only = ON",)
-
-# SQLSTATE (PostgreSQL) and error number (MariaDB) of: lock not to be had, deadlock,
-# serialization failure.
-_BUSY_SQLSTATES: Final = frozenset({"55P03", "40P01", "40001"})
-_BUSY_ERRNOS: Final = frozenset({1205, 1213})
-# Refused or cut connections that SQLAlchemy does not itself count as disconnects: PostgreSQL's
-# classes 08 and 57P (shutdown, crash, cannot connect now), too many connections, idle timeouts;
-# MariaDB: too many connections, shutdown, gone away, lost, refused, killed, read timeout.
-_GONE_SQLSTATES: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04"})
-_GONE_ERRNOS: Final = frozenset({1040, 1053, 1927, 2002, 2003, 2006, 2013, 4031})
 
 
 def make_control_engine(url_text: str, *, create: bool = False, key: str = CONTROL_KEY) -> Engine:
@@ -286,77 +277,6 @@ def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
         if is_gone(error):
             raise DatabaseUnreachable(f"{where}: {_why_gone(error)}") from error
         raise
-
-
-def is_busy(error: DBAPIError) -> bool:
-    """Whether the statement lost a fight for a lock and may simply be tried again."""
-    original = error.orig
-    if isinstance(original, sqlite3.OperationalError):
-        return getattr(original, "sqlite_errorcode", 0) & 0xFF in (
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_LOCKED,
-        )
-    return sqlstate(error) in _BUSY_SQLSTATES or errno(error) in _BUSY_ERRNOS
-
-
-def is_replica_conflict(error: DBAPIError) -> bool:
-    """Whether a hot standby (PostgreSQL's) ended it, to go on replaying what its primary sent."""
-    source = getattr(getattr(error.orig, "diag", None), "source_file", None)
-    # In any language: no other serialization failure comes from that file.
-    ended = (sqlstate(error), source) == ("40001", "postgres.c")
-    return ended or "conflict with recovery" in str(error.orig)
-
-
-def is_refused(error: DBAPIError) -> bool:
-    """Whether the role has no right to do this."""
-    return sqlstate(error) == "42501" or errno(error) in (1142, 1143)
-
-
-def is_timeout(error: DBAPIError) -> bool:
-    """Whether the server ended the statement because its time was over."""
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_INTERRUPT
-    return sqlstate(error) == "57014" or errno(error) in (1969, 3024)
-
-
-def is_gone(error: DBAPIError) -> bool:
-    """Whether the connection is lost or could not be made."""
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return getattr(original, "sqlite_errorcode", 0) & 0xFF in (
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_NOTADB,
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_FULL,
-            sqlite3.SQLITE_READONLY,
-        )
-    if error.connection_invalidated:
-        return True
-    state = sqlstate(error)
-    if state:
-        return state in _GONE_SQLSTATES or state[:2] in ("08", "28", "3D")
-    if errno(error):
-        return errno(error) in _GONE_ERRNOS or errno(error) in (1044, 1045, 1049, 1698)
-    # psycopg reports a failed connect as an OperationalError without a SQLSTATE.
-    return type(original).__name__ in ("OperationalError", "ConnectionTimeout")
-
-
-def sqlstate(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
-
-
-def errno(error: DBAPIError) -> int:
-    args = getattr(error.orig, "args", ())
-    return args[0] if args and isinstance(args[0], int) else 0
-
-
-def words_of_refusal(error: DBAPIError) -> str:
-    """The database's own words for ``is_refused``, which name a table or a right, never a value."""
-    diagnosis = getattr(error.orig, "diag", None)
-    words = getattr(diagnosis, "message_primary", None) or getattr(error.orig, "args", ("",))[-1]
-    return str(words)
 
 
 def hidden_schema(engine: Engine, table: str) -> str | None:

@@ -122,15 +122,15 @@ def _is_of_sqlalchemy(error: BaseException | None, name: str) -> bool:
 
 
 def _classify_driver(error: DBAPIError) -> tuple[str, Kind]:
-    from backend import engines
+    from backend import driver_errors
 
-    if engines.is_replica_conflict(error):
+    if driver_errors.is_replica_conflict(error):
         return ReplicaConflict.code, Kind.TRANSIENT
-    if engines.is_timeout(error):
+    if driver_errors.is_timeout(error):
         return "statement_timeout", Kind.TRANSIENT
-    if engines.is_busy(error):
+    if driver_errors.is_busy(error):
         return "database_busy", Kind.ENVIRONMENT
-    if engines.is_gone(error):
+    if driver_errors.is_gone(error):
         return "database_unreachable", Kind.ENVIRONMENT
     return "query_failed", Kind.TRANSIENT
 
@@ -152,10 +152,10 @@ def advice(error: BaseException) -> tuple[str, str] | None:
     For a terminal alone: it may name a path, a table or a role. None: nobody foresaw it.
     """
     if is_driver_error(error):
-        from backend import engines
+        from backend import driver_errors
 
-        if engines.is_refused(error):
-            words = engines.words_of_refusal(error)
+        if driver_errors.is_refused(error):
+            words = driver_errors.words_of_refusal(error)
             grant = _grant(words, str(error.statement or ""))
             return (
                 f"the database refused it: {words}",

@@ -20,12 +20,12 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from backend.clock import Clock
+from backend.driver_errors import sqlstate
 from backend.engines import (
     CONTROL_KEY,
     is_sqlite_url,
     make_control_engine,
     named_errors,
-    sqlstate,
 )
 from backend.errors import BusyError, SchemaError, UsageError, WrongState
 from backend.migrations.runner import KeyType, migrate

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from backend.app import make_runtime
-from backend.engines import is_gone
+from backend.driver_errors import is_gone
 from backend.errors import DatabaseUnreachable
 from backend.services.collection import table_rows
 from backend.services.dsar_collectors import ACCOUNT, API_TOKENS, AUDIT_LOGS, WORKFLOW_RUNS

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from backend.app import make_runtime
-from backend.engines import is_gone, make_snapshot_engine
+from backend.driver_errors import is_gone
+from backend.engines import make_snapshot_engine
 from backend.services.archive import SectionStream
 from backend.services.collection import open_collection
 from backend.services.dsar_collectors import collection

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import CONTROL_KEY, hidden_schema, is_refused, named_errors, role_of
+from backend.driver_errors import is_refused
+from backend.engines import CONTROL_KEY, hidden_schema, named_errors, role_of
 from backend.extensions import Runtime
 from backend.failures import class_of
 from backend.migrations.runner import HEAD, VERSION_TABLE
