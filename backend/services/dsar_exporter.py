@@ -9,10 +9,8 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -37,21 +35,17 @@ from backend.models import DSARAttempt
 from backend.package_files import require_whole
 from backend.references import is_usable_reference
 from backend.services import session_guard
-from backend.services.archive import SCHEMA_VERSION, Packed, root_folder, write_archive
 from backend.services.assembly import Services, worker_name
 from backend.services.claiming import Following
 from backend.services.claims import Disposal
-from backend.services.collection import Collection, open_collection
-from backend.services.disclosure import controller_facts, notes, rights
 from backend.services.dsar_collectors import collection
-from backend.services.enclosures import Enclosures
 from backend.services.encryption import encrypted
 from backend.services.export_store import ADOPTED_TOKEN, Version, Written
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.ownership import require_own_root
+from backend.services.packing import build_archive, pack
 from backend.services.request_rows import Claim
 from backend.services.sections import Subject
-from backend.services.zip_writer import Target
 
 log = get_logger(__name__)
 
@@ -73,16 +67,6 @@ def build_dsar_zip_bytes(user_id: Any, reference_id: str | None) -> tuple[bytes,
     if reference_id and not is_usable_reference(reference_id):
         raise BadReference("the reference cannot be a file name; see the README for its alphabet")
     return build_archive(collection(current_runtime()), user_id, reference_id)
-
-
-def build_archive(
-    declared: Collection, user_id: Any, reference_id: str | None
-) -> tuple[bytes, dict[str, Any]]:
-    """As ``build_dsar_zip_bytes``, of any sections, and without an application context."""
-    target = BytesIO()
-    meta, _ = _write(declared, target, Subject(user_id, reference_id), UNWATCHED, None)
-    content = target.getvalue()
-    return content, meta | {"zip_bytes": len(content)}
 
 
 def persist_dsar_export(
@@ -189,7 +173,7 @@ class _Attempt:
             self._store.stage(claim.request_id, claim.token, encrypted=bool(recipients)) as sink,
             encrypted(written := Written(sink), recipients) as target,
         ):
-            meta, packed = _write(declared, target, subject, self._watch, keeper)
+            meta, packed = pack(declared, target, subject, self._watch, keeper)
         version = self._store.check(claim.request_id, claim.token)
         written.require(version)
         keeper.checkpoint()
@@ -395,55 +379,6 @@ def _subject_of(claim: Claim) -> Subject:
             f"request {claim.request_id} has no associated user; set its user_id, then: dsar retry"
         )
     return Subject(claim.user_id, claim.reference_id)
-
-
-def _write(
-    declared: Collection,
-    target: Target,
-    subject: Subject,
-    watch: Watch,
-    keeper: LeaseKeeper | None,
-) -> tuple[dict[str, Any], Packed]:
-    """Collect a person's data in one snapshot and pack it into ``target``."""
-
-    def checkpoint() -> None:
-        if keeper is not None:
-            keeper.checkpoint()
-
-    runtime = declared.runtime
-    generated_at = runtime.clock.now()
-    meta: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "generated_at": generated_at.isoformat(),
-        "reference_id": subject.reference_id,
-        "user_id": subject.user_id,
-        "sections": [],
-        "notes": notes(runtime.settings.page_language),
-        "language": runtime.settings.page_language,
-        "controller": controller_facts(runtime.settings),
-        "rights": rights(runtime.settings.page_language),
-    }
-    settings = runtime.settings
-    enclosures = Enclosures(declared.sections, page=settings.page, language=settings.page_language)
-    with open_collection(declared, subject, checkpoint) as (snapshot, streams):
-        meta["snapshot_at"] = snapshot.taken_at.isoformat()
-        packed = write_archive(
-            target,
-            enclosures.watch(streams),
-            root=root_folder(subject.reference_id or _as_name(subject.user_id), generated_at),
-            meta=meta,
-            generated_at=generated_at,
-            checkpoint=checkpoint,
-            progress=watch.progress,
-            closing=enclosures.closing,
-        )
-    return meta, packed
-
-
-def _as_name(user_id: Any) -> str:
-    """A person's key within a folder's name; a key may be any text."""
-    text = str(user_id)
-    return text if is_usable_reference(text) else re.sub(r"[^A-Za-z0-9]+", "_", text)[:100]
 
 
 def _explain(error: BaseException, failure: Failure) -> str:

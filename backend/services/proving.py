@@ -26,7 +26,7 @@ from sqlalchemy.engine import Engine
 from backend.engines import is_sqlite_url, make_control_engine, make_snapshot_engine, named_errors
 from backend.errors import UsageError
 from backend.services.collection import Collection
-from backend.services.dsar_exporter import build_archive
+from backend.services.packing import build_archive
 from backend.services.rendering import json_from_database, json_from_sqlite
 from backend.services.scratch_copy import ScratchCopy, ScratchRow
 from backend.services.scratch_values import Token, in_base64

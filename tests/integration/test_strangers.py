@@ -17,7 +17,8 @@ from backend.errors import SectionError, SubjectNotFound
 from backend.migrations.runner import migrate
 from backend.services.collection import count_rows
 from backend.services.dsar_collectors import collection
-from backend.services.dsar_exporter import build_archive, build_dsar_zip_bytes, persist_dsar_export
+from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
+from backend.services.packing import build_archive
 from backend.services.requests import Requests
 from backend.services.section_binding import key_type_of
 from backend.services.sections import FilesSection, Subject
