@@ -41,7 +41,7 @@ from backend.cli.page_commands import schema
 from backend.cli.progress import progress
 from backend.cli.report_commands import report
 from backend.cli.section_commands import coverage, prove, sections
-from backend.errors import EXIT_FAILED
+from backend.cli.store_commands import COMMANDS as STORE_COMMANDS
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
 from backend.services.control import Controller
@@ -50,9 +50,7 @@ from backend.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.services.assembly import Services
     from backend.services.requests import RequestSummary
-    from backend.services.retention import Retention
 
 STATUSES = (
     DSARRequest.STATUS_PENDING,
@@ -306,95 +304,8 @@ def cancel(reference_id: str, json_wanted: bool) -> None:
         print_request(requests.cancel(reference_id), json_wanted)
 
 
-@dsar.command()
-@click.argument("reference_id", required=False)
-@as_json
-def verify(reference_id: str | None, json_wanted: bool) -> None:
-    """Compare exports with their records, and mend their public links.
-
-    Looks at one request, or at every export on record. Exits with 1 when a file is missing,
-    damaged or not the recorded one.
-
-    \b
-    Examples:
-      dsar verify
-      dsar verify GDPR-TEST-123
-    """
-    from backend.services.verification import Verification
-
-    with services() as found, progress("verifying", wanted=not json_wanted) as line:
-        verification = Verification(found.controller, found.claims, found.store)
-        each = [verification.verify(reference_id)] if reference_id else verification.verify_all()
-        counts: dict[str, int] = {}
-        shown = []
-        repaired = 0
-        for number, finding in enumerate(each, 1):
-            line.at(number)
-            counts[finding.state] = counts.get(finding.state, 0) + 1
-            repaired += finding.link_repaired
-            if finding.is_bad or reference_id:
-                shown.append(finding)
-    bad = sum(finding.is_bad for finding in shown)
-    show(
-        {
-            "ok": not bad,
-            "counts": counts,
-            "links_repaired": repaired,
-            "findings": [asdict(finding) for finding in shown],
-        },
-        json_wanted,
-        lambda: print_table(
-            "exports",
-            ("reference", "state", "link repaired"),
-            [(finding.reference_id, finding.state, finding.link_repaired) for finding in shown],
-            note=", ".join(f"{state}: {count:,}" for state, count in counts.items()) or "none",
-        ),
-    )
-    if bad:
-        hint = "export again what is missing or damaged: dsar export REFERENCE"
-        click.echo(f"error: {bad} export(s) are not as recorded; {hint}", err=True)
-        sys.exit(EXIT_FAILED)
-
-
-@dsar.command()
-@click.option(
-    "--take-over",
-    is_flag=True,
-    help="Of an export root that another database used: make it this one's, and delete what this "
-    "one does not know.",
-)
-@as_json
-def prune(take_over: bool, json_wanted: bool) -> None:
-    """Delete expired exports, leftovers and old trail rows; mend or delete stray links.
-
-    The records of the requests stay. The scheduler does the same every day.
-
-    \b
-    Example:
-      dsar prune
-    """
-    with services() as found, progress("pruning", wanted=not json_wanted):
-        if take_over:
-            from backend.services import ownership
-
-            ownership.take_over(found.controller, found.store)
-        done = asdict(_retention(found).prune())
-    show(
-        {"ok": True, **done},
-        json_wanted,
-        lambda: print_table("pruned", ("what", "count"), list(done.items())),
-    )
-
-
-for _command in OPERATOR_COMMANDS:
+for _command in (*STORE_COMMANDS, *OPERATOR_COMMANDS):
     dsar.add_command(_command)
-
-
-def _retention(found: Services) -> Retention:
-    from backend.services.retention import Retention
-
-    days = found.runtime.settings.retention_days
-    return Retention(found.controller, found.claims, found.store, retention_days=days)
 
 
 def _without_subject(found: Sequence[RequestSummary]) -> dict[int, bool] | None:
