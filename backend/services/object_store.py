@@ -91,7 +91,7 @@ class ObjectStore:
             try:
                 mode = "overwrite" if instead else "create"
                 self._obstore.put(self._store, _OWNER, content, mode=mode)
-            except (exceptions.NotSupportedError, exceptions.GenericError):
+            except (NotImplementedError, exceptions.NotSupportedError, exceptions.GenericError):
                 # A server without conditional writes (If-None-Match): whoever wrote last has it.
                 if instead or self.owner() is None:
                     self._obstore.put(self._store, _OWNER, content)
