@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,9 @@ from tests.launcher import Started
 REQUESTS = table(DSARRequest)
 ATTEMPTS = table(DSARAttempt)
 DEADLINE_SECONDS = 60.0
+# Threads of one test read settings of the same world; what one of them took back, another had not
+# read yet, and the process was left without a PATH.
+_environ_of_one_thread = threading.Lock()
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
@@ -157,13 +161,18 @@ class World:
         return variables | {f"DSAR_{k.upper()}": str(v) for k, v in settings.items()}
 
     def settings(self, **settings: Any) -> Settings:
-        before = dict(os.environ)
-        try:
-            os.environ.update(self.variables(**settings))
-            return load_settings()
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        variables = self.variables(**settings)
+        with _environ_of_one_thread:
+            before = {key: os.environ.get(key) for key in variables}
+            os.environ.update(variables)
+            try:
+                return load_settings()
+            finally:
+                for key, value in before.items():
+                    if value is None:
+                        del os.environ[key]
+                    else:
+                        os.environ[key] = value
 
     def app(self, **settings: Any) -> Flask:
         return create_app(self.settings(**settings), clock=self.clock)
