@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from backend.errors import SectionError, TransientError
 from backend.services.rendering import Rows, dump_object
-from backend.services.zip_writer import Member, Target, ZipWriter
+from backend.services.zip_writer import Member, Ready, Target, ZipWriter
 
 SCHEMA_VERSION: Final = "2025-11-DSAR-01"
 
@@ -45,6 +45,14 @@ class FileStream:
     absent: Sequence[tuple[str, str]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyFile:
+    """One file that is the same in every archive, whoever's: packed once. See ``FileStream``."""
+
+    path: str
+    content: Ready
+
+
 @dataclass(slots=True)
 class Packed:
     """What was packed.
@@ -66,7 +74,7 @@ def root_folder(key: str, generated_at: datetime) -> str:
     return f"levqor-dsar-{key}-{generated_at:%Y%m%d-%H%M%S}"
 
 
-def no_files(meta: dict[str, Any]) -> Iterable[FileStream]:
+def no_files(meta: dict[str, Any]) -> Iterable[FileStream | ReadyFile]:
     """Close an archive with nothing after ``meta.json``."""
     return ()
 
@@ -80,7 +88,7 @@ def write_archive(
     generated_at: datetime,
     checkpoint: Callable[[], None],
     progress: Callable[[str, int], None] = lambda section, rows: None,
-    closing: Callable[[dict[str, Any]], Iterable[FileStream]] = no_files,
+    closing: Callable[[dict[str, Any]], Iterable[FileStream | ReadyFile]] = no_files,
 ) -> Packed:
     """Pack sections and files in their order, ``meta.json``, then what ``closing`` yields.
 
@@ -108,8 +116,11 @@ def write_archive(
     meta["files"] = packed.files
     meta["files_not_included"] = packed.absent
     packing.file(FileStream(_META, (dump_object(meta), b"\n")))
-    for stream in closing(meta):
-        packing.file(stream)
+    for closed in closing(meta):
+        if isinstance(closed, ReadyFile):
+            packing.ready(closed)
+        else:
+            packing.file(closed)
     packing.close()
     return packed
 
@@ -134,6 +145,9 @@ class _Packing:
             for chunk in stream.chunks:
                 member.write(chunk)
         return _facts(member)
+
+    def ready(self, file: ReadyFile) -> None:
+        self._archive.add(self._place(file.path), file.content)
 
     def close(self) -> None:
         self._archive.close()

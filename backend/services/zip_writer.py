@@ -21,6 +21,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -61,6 +62,22 @@ class Target(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A member's content, packed before: for what is the same in every archive."""
+
+    packed: bytes
+    method: int
+    crc: int
+    size: int
+
+    @classmethod
+    def of(cls, content: bytes) -> Ready:
+        """Pack it."""
+        packed, method = _packed(content)
+        return cls(packed, method, isal_zlib.crc32(content), len(content))
+
+
 class ZipWriter:
     """Writes one archive into a target, member after member, and its directory at the end.
 
@@ -86,6 +103,20 @@ class ZipWriter:
             member = Member(self, name, packing)
             yield member
             member.finish()
+
+    def add(self, name: str, ready: Ready) -> None:
+        """Write a whole member that was packed before."""
+        self.checkpoint()
+        entry = Entry(name, self.size)
+        entry.method, entry.crc, entry.size = ready.method, ready.crc, ready.size
+        self.write_member(entry, ready.packed)
+        self.list_member(entry)
+
+    def write_member(self, entry: Entry, packed: bytes) -> None:
+        """Write a member's local header and its content; all but the packed size is known."""
+        entry.packed_size = len(packed)
+        self.local_header(entry)
+        self.emit(packed)
 
     def emit(self, data: bytes) -> None:
         """Write bytes of the archive's own; for members."""
@@ -240,19 +271,22 @@ class Member:
     def _finish_small(self) -> None:
         content = self._taken()
         self._account(content)
-        packed = isal_zlib.compress(content, _LEVEL, -15)
-        if len(packed) >= len(content):  # a photograph, say, or nothing at all
-            packed = content
-            self._entry.method = _STORED
-        self._entry.packed_size = len(packed)
-        self._archive.local_header(self._entry)
-        self._archive.emit(packed)
+        packed, self._entry.method = _packed(content)
+        self._archive.write_member(self._entry, packed)
 
     def _descriptor(self) -> None:
         entry = self._entry
         width = "Q" if max(entry.size, entry.packed_size) > LIMIT_32 else "L"
         fields = (b"PK\x07\x08", entry.crc, entry.packed_size, entry.size)
         self._archive.emit(struct.pack(f"<4sL2{width}", *fields))
+
+
+def _packed(content: bytes) -> tuple[bytes, int]:
+    """The content as it stands in the archive, and by what method."""
+    packed = isal_zlib.compress(content, _LEVEL, -15)
+    if len(packed) >= len(content):  # a photograph, say, or nothing at all
+        return content, _STORED
+    return packed, _DEFLATED
 
 
 def _narrow(*values: int) -> tuple[list[int], list[int]]:

@@ -16,12 +16,14 @@ from backend.errors import SectionError, TransientError
 from backend.services.archive import (
     FileStream,
     Packed,
+    ReadyFile,
     SectionStream,
     no_files,
     root_folder,
     write_archive,
 )
 from backend.services.rendering import dump_object, gathered
+from backend.services.zip_writer import Ready
 
 GENERATED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -94,15 +96,16 @@ def facts(content: bytes) -> dict[str, Any]:
 def test_closing_gets_the_whole_meta_and_its_files_come_last() -> None:
     seen: list[dict[str, Any]] = []
 
-    def closing(meta: dict[str, Any]) -> Iterable[FileStream]:
+    def closing(meta: dict[str, Any]) -> Iterable[FileStream | ReadyFile]:
         seen.append(json.loads(json.dumps(meta)))
         yield FileStream("index.html", [b"<p>", meta["sections"][0].encode()])
-        yield FileStream("schemas/runs.json", [b"{}"])
+        yield ReadyFile("schemas/runs.json", Ready.of(b"{}"))
 
     target = Written()
     packed, meta = write(target, section("runs", {"id": 1}), closing=closing)
     assert list(target.files()) == ["runs.json", "meta.json", "index.html", "schemas/runs.json"]
     assert target.files()["index.html"] == b"<p>runs"
+    assert target.files()["schemas/runs.json"] == b"{}"
     assert seen == [meta]
     assert packed.files == {}
     assert list(no_files(meta)) == []

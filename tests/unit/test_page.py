@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.services.archive import FileStream, SectionStream
+from backend.services.archive import FileStream, ReadyFile, SectionStream
 from backend.services.collection import describe
 from backend.services.disclosure import RIGHTS
 from backend.services.dsar_collectors import ACCOUNT, SECTIONS
@@ -440,8 +441,7 @@ def test_page_names_the_files_that_could_not_be_included(language: str) -> None:
         ),
         "section_details": {},
     }
-    closing = {each.path: b"".join(each.chunks) for each in enclosures.closing(meta)}
-    page = Page(closing["index.html"].decode())
+    page = Page(contents(enclosures.closing(meta))["index.html"].decode())
     items = page.texts("li")
     assert f"a<b>.pdf: {words[f'problem.{GONE}']}" in items
     assert f"../b: {words[f'problem.{ELSEWHERE}']}" in items
@@ -564,7 +564,16 @@ def enclosed(locale: Any, **options: Any) -> dict[str, bytes]:
         ),
         "section_details": {"account": details},
     }
-    return {stream.path: b"".join(stream.chunks) for stream in enclosures.closing(meta)}
+    return contents(enclosures.closing(meta))
+
+
+def contents(files: Iterable[FileStream | ReadyFile]) -> dict[str, bytes]:
+    return {
+        file.path: zlib.decompress(file.content.packed, -15)
+        if isinstance(file, ReadyFile)
+        else b"".join(file.chunks)
+        for file in files
+    }
 
 
 @pytest.mark.parametrize(
