@@ -83,10 +83,16 @@ class _MariaDB:
         assert program is not None
         # It refuses root unless root is named.
         user = ["--user=root"] if os.geteuid() == 0 else []
-        data = folder / "data"
+        data, temporary = folder / "data", folder / "tmp"
+        temporary.mkdir()
+        # A server that starts deletes all temporary tables in its folder for them, another's too.
+        self._environment = os.environ | {"TMPDIR": str(temporary)}
         install = ["mariadb-install-db", "--no-defaults", *user, f"--datadir={data}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            install, env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
         self._port = free_port()
         self._command = [program, "--no-defaults", *user, f"--datadir={data}"]
         self._command += [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}"]
@@ -97,7 +103,9 @@ class _MariaDB:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 60
         while True:
             with socket.socket() as probe:
