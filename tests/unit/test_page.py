@@ -8,7 +8,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -218,6 +218,15 @@ def test_value_of_any_kind_is_written_without_markup_of_its_own(
     assert text == clean(text)
 
 
+@given(st.lists(JSON), st.sampled_from(Kind), st.sampled_from(languages()))
+def test_column_is_written_as_each_of_its_values(
+    values: list[Any], kind: Kind, language: str
+) -> None:
+    writer = ValueWriter(catalogue(language), {"note": "a note", "": "no note"})
+    values += ["note", "", "a & b", "x" * MAX_CHARACTERS, "x" * (MAX_CHARACTERS + 1)]
+    assert writer.column(values, kind) == [writer.html(value, kind) for value in values]
+
+
 def test_page_policy_allows_its_own_style_alone() -> None:
     text = rendered()
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
@@ -281,6 +290,35 @@ def test_value_reads_as_in_its_language(value: Any, kind: Kind, english: str, ge
 def test_value_moment_says_its_instant_to_machines() -> None:
     text = ValueWriter(catalogue("en")).html("2026-03-04", Kind.MOMENT)
     assert text == '<time datetime="2026-03-04">4 Mar 2026</time>'
+
+
+@given(
+    st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=-3))])),
+    st.sampled_from("T "),
+    st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]),
+)
+def test_value_moment_is_the_instant_that_its_text_names(
+    instant: datetime, between: str, form: str
+) -> None:
+    writer = ValueWriter(catalogue("de"))
+    text = instant.isoformat(between, form)
+    assert writer.html(text, Kind.MOMENT) == (
+        f'<time datetime="{text}">{writer.instant(instant)}</time>'
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-02-30 08:00:00", "0000-01-01 00:00:00", "2026-01-05 08:60:00"]
+)
+def test_value_that_is_no_moment_is_written_as_it_is(text: str) -> None:
+    assert ValueWriter(catalogue("en")).html(text, Kind.MOMENT) == text
+
+
+@pytest.mark.parametrize("kind", [Kind.MOMENT, Kind.NUMBER])
+def test_value_of_a_typed_column_is_cut_as_any_text(kind: Kind) -> None:
+    writer = ValueWriter(catalogue("en"))
+    assert writer.html("9" * (MAX_CHARACTERS + 1), kind) == "9" * MAX_CHARACTERS + "…"
+    assert writer.cut == 1
 
 
 @pytest.mark.parametrize(

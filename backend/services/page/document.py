@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from backend.services.page.phrases import Phrases, isolated
 from backend.services.page.preview import PAGE_ROWS, Preview
 from backend.services.page.section_words import section_words
 from backend.services.page.templates import FOLDER, template
-from backend.services.page.values import Kind, ValueWriter, clean
+from backend.services.page.values import ValueWriter, clean
 from backend.services.sections import Section
 
 
@@ -42,8 +43,7 @@ def _phrases(language: str) -> Phrases:
 @lru_cache(maxsize=64)
 def _answers(language: str, controller: tuple[tuple[str, str | None], ...]) -> Markup:
     """Who answers, and the rights: the same on every page of one controller's."""
-    text = template("answers.html.j2").render(
-        t=_phrases(language),
+    text = template("answers.html.j2", _phrases(language)).render(
         controller=dict(controller),
         rights=[name for name in RIGHTS if name != "complaint"],
     )
@@ -65,10 +65,12 @@ def render_page(
     style, style_hash = _style()
     writer = ValueWriter(words)
     details = meta["section_details"]
-    text = template(
-        "index.html.j2"
-    ).render(
-        t=phrases,
+    files = [
+        {"path": clean(path), "href": quote(clean(path)), "size": writer.size(facts["bytes"])}
+        for path, facts in meta.get("files", {}).items()
+        if "/" in path  # the list of a section's files is none of them
+    ]
+    text = template("index.html.j2", phrases).render(
         language=language,
         style=style,
         style_hash=style_hash,
@@ -77,11 +79,8 @@ def render_page(
             for section in sections
             if section.name in details
         ],
-        files=[
-            {"path": clean(path), "href": quote(clean(path)), "size": writer.size(facts["bytes"])}
-            for path, facts in meta.get("files", {}).items()
-            if "/" in path  # the list of a section's files is none of them
-        ],
+        files=files,
+        counted_files=phrases.count("section.files", len(files)),
         absent=[
             (clean(name), words.get(f"problem.{problem}", problem))
             for name, problem in absent[:PAGE_ROWS]
@@ -135,9 +134,9 @@ class _SectionView:
         self.size = self._writer.size(details[section.name]["bytes"])
         self.too_large = preview.too_large and not preview.rows
         self.shown = len(preview.rows)
-        fields = dict.fromkeys(name for row in preview.rows for name in row)
-        self._columns = [(name, *self.words.column(name)) for name in fields]
-        self.labels = [label for _, label, _ in self._columns]
+        names = dict.fromkeys(chain.from_iterable(preview.rows))
+        self._columns = {name: self.words.column(name) for name in names}
+        self.labels = [column.label for column in self._columns.values()]
         self.body = self._single() if section.single else self._table()
         self.cut = self._writer.cut
 
@@ -148,30 +147,34 @@ class _SectionView:
         """The one row's names and values."""
         write = self._writer.html
         lines = [
-            f"<div><dt>{label}</dt><dd>{write(row[name], kind)}</dd></div>"
+            f"<div><dt>{column.label}</dt><dd>{write(row[name], column.kind)}</dd></div>"
             for row in self._rows
-            for name, label, kind in self._columns
+            for name, column in self._columns.items()
         ]
         return Markup("\n".join(lines))  # noqa: S704  of escaped parts alone
 
     def _table(self) -> Markup:
-        """The rows of the table's body.
+        """The rows of the table's body, put together of columns.
 
         The roles are the elements' own. They are said because a narrow screen shows the rows as
         cards, and some browsers forget a table that is not displayed as one.
         """
-        cells: list[tuple[str, Kind, str, str]] = []
-        for name, label, kind in self._columns:
+        rows = self._rows
+        if not rows:
+            return Markup()
+        before: list[str] = []
+        end = '<tr role="row">\n'
+        for column in self._columns.values():
             # The first column names the row, for whoever has it read aloud.
-            tag, role = ("td", "cell") if cells else ('th scope="row"', "rowheader")
-            start = f'<{tag} role="{role}" data-label="{label}">'
-            cells.append((name, kind, start, f"</{tag[:2]}>"))
-        write = self._writer.html
-        lines: list[str] = []
-        for row in self._rows:
-            lines.append('<tr role="row">')
-            lines += [
-                f"{start}{write(row.get(name), kind)}{end}" for name, kind, start, end in cells
-            ]
-            lines.append("</tr>")
-        return Markup("\n".join(lines))  # noqa: S704  of escaped parts alone
+            before.append(end + (column.cell if before else column.row_header))
+            end = "</td>\n" if len(before) > 1 else "</th>\n"
+        end += "</tr>"
+        if not before:
+            return Markup("\n".join([end] * len(rows)))  # noqa: S704  of ours alone
+        first, before[0] = before[0], f"{end}\n{before[0]}"
+        pieces = [piece for start in before for piece in (start, "")] * len(rows)
+        for place, (name, column) in enumerate(self._columns.items()):
+            values = [row.get(name) for row in rows]
+            pieces[2 * place + 1 :: 2 * len(before)] = self._writer.column(values, column.kind)
+        pieces[0] = first
+        return Markup("".join(pieces) + end)  # noqa: S704  of escaped parts alone

@@ -16,6 +16,8 @@ from backend.services.rendering import Rows
 PAGE_ROWS: Final = 100
 # More than this is not parsed for the page's sake.
 _PARSE_BYTES: Final = 8 * 1024 * 1024
+# What is no larger is kept as it is.
+_SMALL_BYTES: Final = 64 * 1024
 # Nested values of rows larger than this are kept as cut text, so that memory stays flat.
 _WHOLE_BYTES: Final = 512 * 1024
 
@@ -43,10 +45,10 @@ class Preview:
         large = len(rows.text) > _WHOLE_BYTES
         try:
             parsed = json.loads(b"[" + rows.text + b"]", parse_float=Decimal)
-            self.rows += [
-                {name: _short(value, large) for name, value in row.items()}
-                for row in parsed[: PAGE_ROWS - len(self.rows)]
-            ]
+            kept = parsed[: PAGE_ROWS - len(self.rows)]
+            if len(rows.text) > _SMALL_BYTES:
+                kept = [{name: _short(value, large) for name, value in row.items()} for row in kept]
+            self.rows += kept
         except (RecursionError, ValueError):
             # Nested deeper than Python reads, or a number of more digits: the file has it.
             self.too_large = True

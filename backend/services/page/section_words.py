@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -28,6 +29,29 @@ from backend.services.telling_names import words
 from backend.services.wording import humanised, in_language
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnWords:
+    """A column's label with its unit, and how its values are written.
+
+    ``cell`` is what stands before a value in a table's row, ``row_header`` before one that names
+    the row. All of it is escaped.
+    """
+
+    label: Markup
+    kind: Kind
+    row_header: str
+    cell: str
+
+    @classmethod
+    def of(cls, label: Markup, kind: Kind) -> ColumnWords:
+        return cls(
+            label,
+            kind,
+            f'<th scope="row" role="rowheader" data-label="{label}">',
+            f'<td role="cell" data-label="{label}">',
+        )
+
+
 class SectionWords:
     """A section's heading with its facts, its labels and its notes, in one language."""
 
@@ -46,14 +70,13 @@ class SectionWords:
         self.foot = Markup('<p class="file">{} <a href="#contents">{}</a></p>').format(
             phrases("section.all", file=self.file), phrases("page.top")
         )
-        self._columns: dict[str, tuple[Markup, Kind]] = {}
+        self._columns: dict[str, ColumnWords] = {}
 
     def _head(self) -> Markup:
         """The section's heading, description and facts."""
         language = self._words.language
         deleted = getattr(self._section, "leave_out_deleted", None)
-        text = template("section_head.html.j2").render(
-            t=self._phrases,
+        text = template("section_head.html.j2", self._phrases).render(
             section={
                 "anchor": self.anchor,
                 "title": self.title,
@@ -67,11 +90,11 @@ class SectionWords:
         )
         return Markup(text)  # noqa: S704  the template escapes
 
-    def column(self, name: str) -> tuple[Markup, Kind]:
-        """A column's label with its unit, escaped, and how its values are written."""
+    def column(self, name: str) -> ColumnWords:
+        """A column's words."""
         found = self._columns.get(name)
         if found is None:
-            found = self._label(name), self._kind(name)
+            found = ColumnWords.of(self._label(name), self._kind(name))
             # A function's rows may bring any names; a table's columns are few.
             if isinstance(self._section, TableSection):
                 self._columns[name] = found

@@ -6,7 +6,7 @@ Whatever goes in is somebody's text: what ``html`` returns is escaped.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -33,6 +33,17 @@ _ODD_CHARACTERS: Final = "\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\uf
 _ODD: Final = re.compile(f"[{_ODD_CHARACTERS}]")
 # One look tells of most texts that there is nothing to do.
 _TO_WRITE_OTHERWISE: Final = re.compile(f"[&<>\"'{_ODD_CHARACTERS}]")
+_PLAIN: Final = re.compile(f"[^&<>\"'{_ODD_CHARACTERS}]{{1,{MAX_CHARACTERS}}}")
+# As a database's timestamps are printed: day, time, UTC if it is that. Others are parsed.
+_MOMENT: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
+    r"(?:\.[0-9]{3}|\.[0-9]{6})?(\+00:00)?"
+)
+_NUMBER: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
+# What ``Decimal`` would print as it is.
+_AS_DECIMAL: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?")
+# Stands for the time of day where only the day is known.
+_TIME: Final = "\0"
 
 
 class Kind(Enum):
@@ -86,8 +97,22 @@ class ValueWriter:
         self._notes = notes or {}
         # A person's rows are of few days, and some.
         self._dates: dict[tuple[int, int, int], str] = {}
+        self._days: dict[tuple[str, str | None], str] = {}
         self._truth = {True: words["value.yes"], False: words["value.no"]}
         self.cut = 0
+
+    def column(self, values: Iterable[Any], kind: Kind) -> list[str]:
+        """Values of one column, each as ``html`` writes it."""
+        html = self.html
+        if kind is Kind.TEXT:
+            notes, is_plain = self._notes, _PLAIN.fullmatch
+            return [
+                value
+                if type(value) is str and is_plain(value) and value not in notes
+                else html(value)
+                for value in values
+            ]
+        return [html(value, kind) for value in values]
 
     def html(self, value: Any, kind: Kind = Kind.TEXT) -> str:
         """Any JSON value as escaped HTML; numbers with a fraction come as ``Decimal``."""
@@ -106,16 +131,37 @@ class ValueWriter:
         return self._text("\n".join(lines) or _NOTHING)
 
     def _typed(self, value: str, kind: Kind) -> str:
-        if kind is Kind.MOMENT and (shown := self.moment(value)) is not None:
+        if len(value) > MAX_CHARACTERS:
+            return self._text(value)
+        if kind is Kind.MOMENT and (shown := self._shown_moment(value)) is not None:
             if _TO_WRITE_OTHERWISE.search(value):  # any sign may part date and time
                 value = escape(value)
-            return f'<time datetime="{value}">{escape(shown)}</time>'
+            return f'<time datetime="{value}">{shown}</time>'
         if kind is Kind.NUMBER:
+            if (found := _AS_DECIMAL.fullmatch(value)) is not None:
+                return escape(self._grouped(found))
             try:
                 return escape(self.number(Decimal(value)))
             except InvalidOperation:
                 pass
         return self._text(value)
+
+    def _shown_moment(self, text: str) -> str | None:
+        """As ``moment``, escaped."""
+        found = _MOMENT.fullmatch(text)
+        if found is None:
+            shown = self.moment(text)
+            return None if shown is None else escape(shown)
+        day, clock, zone = found.groups()
+        form = self._days.get((day, zone))
+        if form is None:
+            try:
+                date_shown = self._date(date.fromisoformat(day))
+            except ValueError:
+                return None
+            form = escape(self._instant(date_shown, _TIME, "UTC" if zone else ""))
+            self._days[day, zone] = form
+        return form.replace(_TIME, clock)
 
     def _text(self, text: str) -> str:
         if len(text) > MAX_CHARACTERS:
@@ -133,7 +179,11 @@ class ValueWriter:
             lines.append(f"{path}: {_CUT}")
         elif nested and isinstance(value, dict):
             for key, item in value.items():
-                self._lines(item, f"{path} › {key}" if path else str(key), depth + 1, lines)
+                place = f"{path} › {key}" if path else str(key)
+                if place and type(item) not in _NESTED and len(lines) <= _MAX_LINES:
+                    lines.append(f"{place}: {self._leaf(item)}")
+                else:
+                    self._lines(item, place, depth + 1, lines)
         elif nested and not _NESTED.isdisjoint(map(type, value)):
             for index, item in enumerate(value, start=1):
                 self._lines(item, f"{path} › {index}" if path else str(index), depth + 1, lines)
@@ -153,9 +203,10 @@ class ValueWriter:
     def number(self, value: float | Decimal) -> str:
         """A number with the language's decimal mark, grouped from five digits on."""
         text = f"{value:f}" if isinstance(value, Decimal) and value.is_finite() else str(value)
-        found = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?", text)
-        if found is None:
-            return text
+        found = _NUMBER.fullmatch(text)
+        return text if found is None else self._grouped(found)
+
+    def _grouped(self, found: re.Match[str]) -> str:
         sign, whole, fraction = found.groups()
         if len(whole) > 4:
             whole = f"{int(whole):,}".replace(",", self._words["format.group"])
@@ -177,9 +228,10 @@ class ValueWriter:
     def instant(self, instant: datetime) -> str:
         """An instant to the second, with its zone if it has one."""
         zone = "" if instant.tzinfo is None else instant.tzname() or ""
-        return self._instant_pattern.format(
-            date=self._date(instant), time=_clock(instant), zone=zone
-        ).rstrip()
+        return self._instant(self._date(instant), _clock(instant), zone)
+
+    def _instant(self, shown_date: str, clock: str, zone: str) -> str:
+        return self._instant_pattern.format(date=shown_date, time=clock, zone=zone).rstrip()
 
     def _date(self, day: date) -> str:
         key = day.year, day.month, day.day
