@@ -29,11 +29,11 @@ from backend.clock import SYSTEM_CLOCK, Clock
 from backend.engines import make_control_engine
 from backend.extensions import Runtime, current_runtime
 from backend.migrations.runner import migrate
-from backend.models import DSARAttempt, DSARRequest
+from backend.models import DSARAttempt, DSARRequest, WorkflowRun
 from backend.services.assembly import Services
 from backend.settings import Settings, load_settings
 from tests import launcher
-from tests.factories import Person, insert_people, insert_request, table
+from tests.factories import Person, insert_people, insert_request, multiply, table
 from tests.launcher import Started
 
 REQUESTS = table(DSARRequest)
@@ -110,13 +110,18 @@ class World:
         migrate(self.settings())
         return self
 
-    def people(self, *people: Person) -> None:
-        """Insert people, and (once) the member of staff who acts in their logs."""
+    def people(self, *people: Person, times: int = 1) -> None:
+        """Insert people, and (once) the member of staff who acts in their logs.
+
+        ``times``: of each run (whoever's) there are so many, where it takes a multitude.
+        """
         with self.begin() as connection:
             staff = connection.execute(sa.text("SELECT 1 FROM users WHERE id = 1")).first()
             if staff is None:
                 insert_people(connection, [Person(1, 0, 0, 0, 0)])
             insert_people(connection, people)
+            if times > 1:
+                multiply(connection, WorkflowRun, times)
 
     def request(self, user_id: Any, reference: str | None, **values: Any) -> int:
         with self.begin() as connection:

@@ -60,7 +60,7 @@ def test_run_counts_what_its_workers_do_and_leaves_no_socket(sqlite_world: World
 
 def test_run_sweeping_is_told_while_it_sweeps(sqlite_world: World) -> None:
     world = sqlite_world
-    world.people(Person(7, runs=60_000))
+    world.people(Person(7, runs=600), times=100)
     world.request(7, "BIG")
     path = world.root / "metrics.sock"
     process = world.start("scheduler", "run", metrics_listen=f"unix:{path}")

@@ -24,7 +24,7 @@ from tests.harness import World, finish, wait_for
 @pytest.fixture
 def busy(sqlite_world: World) -> World:
     """One request that takes a while."""
-    sqlite_world.people(Person(7, runs=60_000, logs=10))
+    sqlite_world.people(Person(7, runs=600), times=100)
     sqlite_world.request(7, "BIG")
     return sqlite_world
 

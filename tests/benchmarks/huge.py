@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
-
 from backend.models import WorkflowRun
 from tests.benchmarks.big import OURS, ours
 from tests.benchmarks.fill import load_people, settle, trusting
 from tests.benchmarks.measure import Cost, NotRun, Series, Way, cost_of, in_turns
 from tests.benchmarks.places import Place, a_place, available
 from tests.benchmarks.report import Check, Row, row_of
-from tests.factories import Person, table
+from tests.factories import Person, multiply
 
 _NUMBER: Final = 10
 _COPIES: Final = 10
@@ -50,13 +48,8 @@ def measure(databases: Sequence[str], size: int) -> list[Row]:
 
 def _multiply(place: Place) -> None:
     """Nine more of each workflow run, made by the database."""
-    source = table(WorkflowRun)
-    names = [str(column.name) for column in source.columns if column.name != "id"]
-    columns = [source.c[name] for name in names]
-    copies = sa.union_all(*(sa.select(sa.literal(n).label("n")) for n in range(1, _COPIES)))
-    query = sa.select(*columns).select_from(source.join(copies.subquery(), sa.true()))
     with trusting(place.world) as connection:
-        connection.execute(sa.insert(source).from_select(names, query))
+        multiply(connection, WorkflowRun, _COPIES)
     settle(place.world)
 
 

@@ -145,7 +145,7 @@ def test_keeper_database_away_for_a_moment_is_survived(sqlite_world: World) -> N
 
 
 def test_persist_past_its_deadline_uses_an_attempt(world: World) -> None:
-    world.people(Person(7, runs=30_000))
+    world.people(Person(7, runs=300), times=100)
     world.request(7, "R")
     with world.services(export_timeout_seconds=1, lease_seconds=30) as services:
         claim = services.claims.claim_reference("R", worker="w:1")
