@@ -80,11 +80,14 @@ class Loading:
         )
         return transformer
 
-    def rows(self, result: PGresult) -> list[tuple[Any, ...]]:
-        """The rows of a result in text format. Raises what the server's error says."""
+    def rows(self, result: PGresult, *, as_before: bool = False) -> list[tuple[Any, ...]]:
+        """The rows of a result in text format. Raises what the server's error says.
+
+        ``as_before``: its columns are those of the result before it.
+        """
         require_success(result)
         count = result.ntuples
-        self._fast.set_pgresult(result)
+        self._fast.set_pgresult(result, set_loaders=not as_before)
         try:
             return self._fast.load_rows(0, count, tuple)
         except (DataError, OverflowError):

@@ -5,6 +5,7 @@ A member is packed as its rows come; nothing but a buffer is held (see ``zip_wri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,8 @@ from backend.services.zip_writer import Member, Ready, Target, ZipWriter
 SCHEMA_VERSION: Final = "2025-11-DSAR-01"
 
 _META: Final = "meta.json"
+# Of a path that would not stay below the root folder when unpacked, on Windows as well.
+_UNSAFE: Final = re.compile(r"""[\\:*?"<>|\x00-\x1f]|(?:^|/)\.{0,2}(?:/|\Z)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +159,12 @@ class _Packing:
     def _place(self, path: str) -> str:
         """A member's full path. Two of a name would be one file wherever they are unpacked."""
         key = path.casefold()
-        if key in self._taken or not _is_safe(path):
+        if key in self._taken or _UNSAFE.search(path):
             raise SectionError(
                 f"no member may be called {path!r}: it is taken, or leads out of the archive"
             )
         self._taken.add(key)
         return f"{self._root}/{path}"
-
-
-def _is_safe(path: str) -> bool:
-    """Whether unpacking the path stays below the root folder, on Windows as well."""
-    if any(character in '\\:*?"<>|' or ord(character) < 32 for character in path):
-        return False
-    return not any(part in ("", ".", "..") for part in path.split("/"))
 
 
 def _facts(member: Member) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
 from backend.services.control import Controller
 from backend.services.faithful import faithful
+from backend.services.per_section import PerSection
 from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
 from backend.services.request_rows import as_indexed, reference_is
 from backend.services.section_files import Listing, function_files, named_files
@@ -222,9 +223,18 @@ def describe(section: Section, language: str, read_at: datetime) -> dict[str, An
     That it was searched and at what instant, what it is, the Art. 15(1) facts, and what is withheld
     and masked.
     """
+    told = _told.get(section, language, lambda: _tell(section, language))
+    # What whoever gets it may change is its own.
+    copied = {name: dict(fact) if isinstance(fact, dict) else fact for name, fact in told.items()}
+    return {"searched": True, "snapshot_at": read_at.isoformat(), **copied}
+
+
+_told: Final[PerSection[dict[str, Any]]] = PerSection()
+
+
+def _tell(section: Section, language: str) -> dict[str, Any]:
+    """What there is to say of a section whoever is exported, and whenever."""
     facts: dict[str, Any] = {
-        "searched": True,
-        "snapshot_at": read_at.isoformat(),
         "title": in_language(section.wording.title, language) or humanised(section.name),
         "description": in_language(section.wording.description, language),
         **section.facts.told(language),

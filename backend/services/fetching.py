@@ -41,6 +41,10 @@ UNSETTLED_ROWS: Final = 64
 _WAIT_MS: Final = 500
 
 _TIMESTAMPTZ: Final = 1184
+# PostgreSQL's types whose values are small, whatever they are: truths, numbers, times, UUIDs.
+_LIGHT: Final = frozenset(
+    {16, 20, 21, 23, 700, 701, 1082, 1083, 1114, _TIMESTAMPTZ, 1186, 1266, 1700, 2950}
+)
 
 
 class ChunkSize:
@@ -255,18 +259,21 @@ class Results:
         No more of them is held than a chunk. Raises psycopg's errors.
         """
         held: list[Row] = []
+        heavy: list[int] = []
         weight = 0
         self.types = ()
         while (result := self.next()) is not None:
             try:
-                held += self.loading.rows(result)
+                rows = self.loading.rows(result, as_before=bool(self.types))
             except Exception:
                 self._skip()
                 raise
-            if held:
+            if rows:
+                held += rows
                 if not self.types:
                     self.types = [result.ftype(i) for i in range(result.nfields)]
-                weight += sum(map(_weight, held[-1]))
+                    heavy = [i for i, code in enumerate(self.types) if code not in _LIGHT]
+                weight += sum([_weight(held[-1][place]) for place in heavy])
                 if weight >= CHUNK_BYTES:
                     yield held, True
                     held, weight = [], 0

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from backend.services.fetching import (
@@ -28,17 +27,18 @@ from backend.services.fetching import (
     named_as_sqlalchemys,
     read_cursor,
 )
+from backend.services.keyed_statements import Keyed
 from backend.services.sections import TableSection
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One section's statement: its text with ``$1`` and so on, these values, its columns' types."""
+    """One section's statement, and its text with ``$1`` and so on, for these values."""
 
     section: TableSection
+    statement: Keyed
     text: str
     values: Sequence[Any]
-    types: Sequence[sa.types.TypeEngine[Any]]
 
 
 class FirstRows:
@@ -118,7 +118,7 @@ class FirstRows:
                 )
 
     def _conversion(self, asked: Asked) -> Conversion:
-        return Conversion(self._connection.dialect, asked.types, self._results.types)
+        return asked.statement.conversion(self._connection.dialect, self._results.types)
 
     def settle(self) -> None:
         """Throw away what was not read, so that the connection can be asked for other things."""

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect, Engine
 
+from backend.services.fetching import Conversion
 from backend.services.numbered import Numbered
 from backend.services.per_section import PerSection
 from backend.services.sections import TableSection
@@ -32,6 +33,7 @@ class Keyed:
     _places: KeyPlaces
     _build: Build
     _numbered: Numbered | None = field(default=None, init=False)
+    _conversions: dict[tuple[int, ...], Conversion] = field(default_factory=dict, init=False)
 
     def about(self, key: Any) -> tuple[sa.Select[Any], dict[str, Any]]:
         """The statement about one person, and its parameters."""
@@ -53,6 +55,14 @@ class Keyed:
         if self._numbered is None:
             self._numbered = Numbered(self.query, dialect)
         return self._numbered.text, self._numbered.values(values)
+
+    def conversion(self, dialect: Dialect, codes: Sequence[int]) -> Conversion:
+        """What makes the types' own values of its rows, whose columns the driver says are these."""
+        key = tuple(codes)
+        found = self._conversions.get(key)
+        if found is None:
+            found = self._conversions[key] = Conversion(dialect, self.types, codes)
+        return found
 
 
 _statements: WeakKeyDictionary[Engine, PerSection[Keyed]] = WeakKeyDictionary()

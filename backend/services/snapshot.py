@@ -7,7 +7,7 @@ server-side cursors in chunks; memory does not grow with the person's data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,7 +80,7 @@ class Snapshot:
             text = found.numbered(self.connection.dialect, subject.user_id)
             if text is None:
                 break
-            asked.append(Asked(section, *text, found.types))
+            asked.append(Asked(section, found, *text))
         if asked:
             self._asked += 1
             name = f"dsar_{self._asked}"
@@ -141,25 +141,30 @@ class Snapshot:
         return self._select(self._rows_of(section), subject, size, checkpoint)
 
     def _rows_of(self, section: TableSection) -> Keyed:
-        return self._keyed(section, "rows", [*section.read_columns(), *section.extra_columns()])
+        return self._keyed(
+            section, "rows", lambda: [*section.read_columns(), *section.extra_columns()]
+        )
 
     def file_paths(
         self, section: TableSection, subject: Subject, checkpoint: Checkpoint
     ) -> Iterator[Row]:
         """Of each row that ``chunks`` gives, the columns of ``section.files`` alone."""
-        columns = [section.table.c[name] for name in section.files]
         size = self.chunk_size()
-        found = self._keyed(section, "files", columns)
+        found = self._keyed(
+            section, "files", lambda: [section.table.c[name] for name in section.files]
+        )
         for rows in self._select(found, subject, size, checkpoint):
             size.told(len(rows), _PATH_BYTES * len(rows))
             yield from rows
 
-    def _keyed(self, section: TableSection, use: str, columns: Sequence[sa.Column[Any]]) -> Keyed:
+    def _keyed(
+        self, section: TableSection, use: str, columns: Callable[[], Sequence[sa.Column[Any]]]
+    ) -> Keyed:
         dialect = self.connection.dialect.name
-        read = set(section.read_columns())
 
         def build(key: Any) -> sa.Select[Any]:
-            shown = [faithful(each, dialect) if each in read else each for each in columns]
+            read = set(section.read_columns())
+            shown = [faithful(each, dialect) if each in read else each for each in columns()]
             return sa.select(*shown).where(section.owned_by(key)).order_by(*section.ordering())
 
         return keyed(self.connection.engine, section, use, build)

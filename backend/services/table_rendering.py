@@ -12,13 +12,14 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backend.services.base_types import base_type
 from backend.services.columns import ColumnarRows, Unprintable, row_printer
+from backend.services.per_section import PerSection
 from backend.services.rendering import (
     JsonText,
     Rows,
@@ -47,8 +48,9 @@ from backend.services.subject_keys import same_key
 Renderer = Callable[[Sequence[Sequence[Any]]], Rows]
 Column = Sequence[Any]
 Paths = Mapping[str, Withheld | Masked]
-# Makes of a column's values what is shown, given all columns as they were read.
-Change = Callable[[Column, Sequence[Column]], Column]
+# Makes of a column's values what is shown, given all columns as they were read, and the person's
+# own key.
+Change = Callable[[Column, Sequence[Column], Any], Column]
 
 # What may hold a part of its own.
 _BRACKET: Final = re.compile(rb"[\[{]")
@@ -60,6 +62,14 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
     A row holds ``section.read_columns()``, then ``section.extra_columns()``. ``any_type`` says
     that the database lets any column hold a value of any type (SQLite).
     """
+    render = _made.get(section, any_type, lambda: _renderer(section, any_type=any_type))
+    return partial(render, subject.user_id)
+
+
+def _renderer(
+    section: TableSection, *, any_type: bool
+) -> Callable[[Any, Sequence[Sequence[Any]]], Rows]:
+    """As ``table_renderer``, for anybody: it takes the person's own key before the rows."""
     read, extra = section.read_columns(), section.extra_columns()
     # orjson refuses SQLAlchemy's quoted_name, so plain strings.
     names = [str(column.name) for column in read]
@@ -67,7 +77,7 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
     changes = [
         (place, change)
         for place, name in enumerate(names)
-        for change in _changes(section, name, places, subject, any_type=any_type)
+        for change in _changes(section, name, places, any_type=any_type)
     ]
 
     as_objects = objects_of(tuple(names), more=bool(extra))
@@ -77,10 +87,10 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
     # An array takes several lines, whose margin only the way by rows knows: not tried in vain.
     columnar = bool(names) and not any(isinstance(base_type(c.type), sa.ARRAY) for c in read)
 
-    def render(rows: Sequence[Sequence[Any]]) -> Rows:
+    def render(own_key: Any, rows: Sequence[Sequence[Any]]) -> Rows:
         if columnar and isinstance(rows, ColumnarRows):
             try:
-                return by_columns(rows)
+                return by_columns(own_key, rows)
             except Unprintable:
                 pass
         if not changes:
@@ -88,17 +98,20 @@ def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -
         columns = list(zip(*rows, strict=True))
         shown: list[Column] = [*columns]
         for place, change in changes:
-            shown[place] = change(shown[place], columns)
+            shown[place] = change(shown[place], columns, own_key)
         return dump_objects(as_objects(zip(*shown, strict=True)))
 
-    def by_columns(rows: ColumnarRows) -> Rows:
+    def by_columns(own_key: Any, rows: ColumnarRows) -> Rows:
         columns = rows.columns(printable)
         shown = [*columns]
         for place, change in changes:
-            shown[place] = change(shown[place], columns)
+            shown[place] = change(shown[place], columns, own_key)
         return row_printer(tuple(names)).print(shown[: len(names)], len(rows))
 
     return render
+
+
+_made: Final[PerSection[Callable[[Any, Sequence[Sequence[Any]]], Rows]]] = PerSection()
 
 
 @lru_cache(maxsize=512)
@@ -119,15 +132,15 @@ def objects_of(
 
 
 def _changes(
-    section: TableSection, name: str, places: Mapping[str, int], subject: Subject, *, any_type: bool
+    section: TableSection, name: str, places: Mapping[str, int], *, any_type: bool
 ) -> Iterable[Change]:
     disposition = section.columns[name]
     if isinstance(disposition, Exported) and disposition.as_json:
-        yield lambda values, _: [_read_json(value) for value in values]
+        yield lambda values, *_: [_read_json(value) for value in values]
     if isinstance(disposition, Masked):
-        yield _mask(disposition, places, subject.user_id)
+        yield _mask(disposition, places)
     elif isinstance(disposition, Exported) and disposition.paths:
-        yield _withhold_paths(disposition.paths, places, subject.user_id)
+        yield _withhold_paths(disposition.paths, places)
     if any_type or _may_be_miswritten(section.table.columns[name].type):
         yield _correct
 
@@ -163,7 +176,7 @@ _WRITTEN_RIGHTLY: Final = frozenset(
 )
 
 
-def _correct(values: Column, _: Sequence[Column]) -> Column:
+def _correct(values: Column, *_: Any) -> Column:
     return values if _WRITTEN_RIGHTLY.issuperset(map(type, values)) else list(map(_right, values))
 
 
@@ -189,11 +202,11 @@ def _read_json(value: Any) -> Any:
     return json_from_sqlite(value) if isinstance(value, (str, bytes)) else value
 
 
-def _mask(mask: Masked, places: Mapping[str, int], own_key: Any) -> Change:
+def _mask(mask: Masked, places: Mapping[str, int]) -> Change:
     own_place = None if mask.unless_own is None else places[mask.unless_own]
     note = mask.note
 
-    def change(values: Column, columns: Sequence[Column]) -> Column:
+    def change(values: Column, columns: Sequence[Column], own_key: Any) -> Column:
         if own_place is None:
             return [None if value is None else note for value in values]
         return [
@@ -204,15 +217,15 @@ def _mask(mask: Masked, places: Mapping[str, int], own_key: Any) -> Change:
     return change
 
 
-def _withhold_paths(paths: Paths, places: Mapping[str, int], own_key: Any) -> Change:
+def _withhold_paths(paths: Paths, places: Mapping[str, int]) -> Change:
     masks = (part for part in paths.values() if isinstance(part, Masked))
     deciding = sorted({mask.unless_own for mask in masks if mask.unless_own is not None})
     if not deciding:
         replace = _replacing(paths)
-        return lambda values, _: list(map(replace, values))
+        return lambda values, *_: list(map(replace, values))
     by_own: dict[frozenset[str], Callable[[Any], Any]] = {}
 
-    def change(values: Column, columns: Sequence[Column]) -> Column:
+    def change(values: Column, columns: Sequence[Column], own_key: Any) -> Column:
         shown = []
         for value, *keys in zip(values, *(columns[places[name]] for name in deciding), strict=True):
             own = frozenset(
