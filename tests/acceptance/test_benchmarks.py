@@ -36,7 +36,7 @@ def test_benchmark_tiny_on_sqlite_writes_every_part_of_its_table(tmp_path: Path)
     for part in (
         "person, 40 rows",
         "20 → 40 rows",
-        "3 people",
+        "2 people",
         "nothing to do",
         "pending",
         "100 rows",

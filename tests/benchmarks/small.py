@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -31,25 +31,21 @@ _FIRST: Final = 1_000
 _SWEEP: Final = [sys.executable, "-m", "scheduler", "sweep", "--once"]
 
 
-def measure(databases: Sequence[str], people: int, rounds: int) -> list[Row]:
-    """Sweep requests of ``people`` people of about 50 rows each, on each database."""
-    rows = []
-    for kind in databases:
-        work = f"{people:,} people of 50 rows, {kind}"
-        if not available(kind):
-            rows.append(Row(work, "ours", note="not installed"))
-            continue
-        with a_place(kind) as place:
-            numbers = range(_FIRST, _FIRST + people)
-            load_people(place.world, [Person(each, runs=30, logs=15) for each in numbers])
-            ways = [Way(ONE, _sweep(place, people))]
-            if kind != "sqlite":
-                ways.append(Way(WORKERS, _sweep(place, people, "--workers", "2")))
-                ways.append(Way(TWO, _two_sweeps(place, people)))
-            if kind == POSTGRESQL:
-                ways.append(Way(JOBS, _empty_jobs(place, people)))
-            rows += _rows(work, people, in_turns(work, ways, rounds))
-    return rows
+def measure(kind: str, people: int, rounds: int) -> list[Row]:
+    """Sweep requests of ``people`` people of about 50 rows each."""
+    work = f"{people:,} people of 50 rows, {kind}"
+    if not available(kind):
+        return [Row(work, "ours", note="not installed")]
+    with a_place(kind) as place:
+        numbers = range(_FIRST, _FIRST + people)
+        load_people(place.world, [Person(each, runs=30, logs=15) for each in numbers])
+        ways = [Way(ONE, _sweep(place, people))]
+        if kind != "sqlite":
+            ways.append(Way(WORKERS, _sweep(place, people, "--workers", "2")))
+            ways.append(Way(TWO, _two_sweeps(place, people)))
+        if kind == POSTGRESQL:
+            ways.append(Way(JOBS, _empty_jobs(place, people)))
+        return _rows(work, people, in_turns(work, ways, rounds))
 
 
 def _sweep(place: Place, people: int, *arguments: str) -> Callable[[], Cost]:

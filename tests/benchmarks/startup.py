@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -25,17 +24,12 @@ _STATEMENT: Final = re.compile(r"(?:statement|execute [^:]*): (.*)")
 _NEVER: Final = "0 0 29 2 *"
 
 
-def measure(databases: Sequence[str], rounds: int, idle_seconds: float) -> list[Row]:
+def measure(kind: str, rounds: int, idle_seconds: float) -> list[Row]:
     """Sweeps of an empty queue, and a scheduler that is watched for ``idle_seconds``."""
-    rows = []
-    for kind in databases:
-        if not available(kind):
-            rows.append(Row(f"nothing to do, {kind}", "ours", note="not installed"))
-            continue
-        with a_place(kind) as place:
-            rows += _empty_sweep(place, rounds)
-            rows += _idle(place, idle_seconds)
-    return rows
+    if not available(kind):
+        return [Row(f"nothing to do, {kind}", "ours", note="not installed")]
+    with a_place(kind) as place:
+        return _empty_sweep(place, rounds) + _idle(place, idle_seconds)
 
 
 def _empty_sweep(place: Place, rounds: int) -> list[Row]:
