@@ -330,6 +330,8 @@ class _Fetch:
 
 def _weight(value: Any) -> int:
     """About how many bytes a value takes; a large one is text, octets or JSON."""
+    if type(value) is str:
+        return len(value)
     if isinstance(value, JsonText):
         value = text_of(value)
     return len(value) if hasattr(value, "__len__") else 8

@@ -94,6 +94,7 @@ class ValueWriter:
         self._months = words.series("format.months")
         self._date_pattern, self._instant_pattern = words["format.date"], words["format.instant"]
         self._list = words["format.list"]
+        self._group, self._decimal = words["format.group"], words["format.decimal"]
         self._notes = notes or {}
         # A person's rows are of few days, and some.
         self._dates: dict[tuple[int, int, int], str] = {}
@@ -103,16 +104,24 @@ class ValueWriter:
 
     def column(self, values: Iterable[Any], kind: Kind) -> list[str]:
         """Values of one column, each as ``html`` writes it."""
-        html = self.html
+        html, notes = self.html, self._notes
         if kind is Kind.TEXT:
-            notes, is_plain = self._notes, _PLAIN.fullmatch
+            is_plain = _PLAIN.fullmatch
             return [
                 value
                 if type(value) is str and is_plain(value) and value not in notes
                 else html(value)
                 for value in values
             ]
-        return [html(value, kind) for value in values]
+        if kind is Kind.KEY:
+            return [str(value) if type(value) is int else html(value, kind) for value in values]
+        typed = self._typed
+        return [
+            typed(value, kind)
+            if value and type(value) is str and value not in notes
+            else html(value, kind)
+            for value in values
+        ]
 
     def html(self, value: Any, kind: Kind = Kind.TEXT) -> str:
         """Any JSON value as escaped HTML; numbers with a fraction come as ``Decimal``."""
@@ -139,7 +148,7 @@ class ValueWriter:
             return f'<time datetime="{value}">{shown}</time>'
         if kind is Kind.NUMBER:
             if (found := _AS_DECIMAL.fullmatch(value)) is not None:
-                return escape(self._grouped(found))
+                return escape(self._grouped(*found.groups()))
             try:
                 return escape(self.number(Decimal(value)))
             except InvalidOperation:
@@ -204,14 +213,13 @@ class ValueWriter:
         """A number with the language's decimal mark, grouped from five digits on."""
         text = f"{value:f}" if isinstance(value, Decimal) and value.is_finite() else str(value)
         found = _NUMBER.fullmatch(text)
-        return text if found is None else self._grouped(found)
+        return text if found is None else self._grouped(*found.groups())
 
-    def _grouped(self, found: re.Match[str]) -> str:
-        sign, whole, fraction = found.groups()
+    def _grouped(self, sign: str, whole: str, fraction: str | None) -> str:
         if len(whole) > 4:
-            whole = f"{int(whole):,}".replace(",", self._words["format.group"])
+            whole = f"{int(whole):,}".replace(",", self._group)
         if fraction is not None:
-            whole += self._words["format.decimal"] + fraction
+            whole += self._decimal + fraction
         return ("\u2212" if sign else "") + whole  # a minus, which no line break parts
 
     def moment(self, text: str) -> str | None:
@@ -246,7 +254,9 @@ class ValueWriter:
         """Bytes as a person measures them."""
         for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
             if count >= least:
-                return f"{self.number(Decimal(count * 10 // least) / 10)} {unit}"
+                whole, tenth = divmod(count * 10 // least, 10)
+                shown = self._grouped("", str(whole), str(tenth) if tenth else None)
+                return f"{shown} {unit}"
         return f"{self.number(count)} B"
 
 
