@@ -22,11 +22,12 @@ TWO: Final = "ours, two sweeps at once"
 JOBS: Final = "procrastinate, empty jobs, concurrency 1"
 
 # What stands between ours and 1.5 times the empty jobs' rate, by a profile of a sweep (samples of
-# the sweeping thread on a busy machine): 32 % waits for six answers of PostgreSQL's, the COMMIT
-# among them; 17 % reads, renders and packs the rows, 15 % flushes the version and its names to
-# the disk, 13 % writes the page that a person reads, 12 % packs the schemas and the archive's other
-# members, 8 % sends and reads statements; the rest is spread thin. An empty job has the first of
-# these alone, so the target asks for a whole export in less than its own waits take.
+# the sweeping thread on a busy machine): 31 % waits for six answers of PostgreSQL's, the COMMIT
+# among them; 15 % sends and reads statements; 17 % flushes the version, its folder and its name to
+# the disk (three flushes, each of which a crash after the record would need); 14 % writes the page
+# that a person reads; 8 % reads, renders and packs the rows, 4 % the archive's other members; the
+# rest is spread thin. An empty job has the first two alone, so the target asks for a whole export
+# in less than its own trips take.
 _FIRST: Final = 1_000
 _SWEEP: Final = [sys.executable, "-m", "scheduler", "sweep", "--once"]
 
