@@ -314,6 +314,22 @@ def test_value_that_is_no_moment_is_written_as_it_is(text: str) -> None:
     assert ValueWriter(catalogue("en")).html(text, Kind.MOMENT) == text
 
 
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("1E+999999999", "1E+999999999"),
+        ("-1E-999999999", "-1E-999999999"),
+        ("1E+5000", "1E+5000"),
+        ("9" * 5000 + ".5", "9" * MAX_CHARACTERS + "…"),
+    ],
+)
+def test_number_of_any_size_is_written(kind: Kind, number: str, expected: str) -> None:
+    """Each is a value of a JSON column; an export that cannot write it fails every time."""
+    shown = ValueWriter(catalogue("en")).html(Decimal(number), kind)
+    assert shown == expected or (kind is Kind.KEY and shown == number)
+
+
 @pytest.mark.parametrize("kind", [Kind.MOMENT, Kind.NUMBER])
 def test_value_of_a_typed_column_is_cut_as_any_text(kind: Kind) -> None:
     writer = ValueWriter(catalogue("en"))

@@ -134,7 +134,7 @@ class ValueWriter:
         if isinstance(value, bool):
             return escape(self._truth[value])
         if isinstance(value, (int, float, Decimal)):
-            return str(value) if kind is Kind.KEY else escape(self.number(value))
+            return str(value) if kind is Kind.KEY else self._text(self.number(value))
         lines: list[str] = []
         self._lines(value, "", 0, lines)
         return self._text("\n".join(lines) or _NOTHING)
@@ -150,7 +150,7 @@ class ValueWriter:
             if (found := _AS_DECIMAL.fullmatch(value)) is not None:
                 return escape(self._grouped(*found.groups()))
             try:
-                return escape(self.number(Decimal(value)))
+                return self._text(self.number(Decimal(value)))
             except InvalidOperation:
                 pass
         return self._text(value)
@@ -211,8 +211,8 @@ class ValueWriter:
 
     def number(self, value: float | Decimal) -> str:
         """A number with the language's decimal mark, grouped from five digits on."""
-        text = f"{value:f}" if isinstance(value, Decimal) and value.is_finite() else str(value)
-        found = _NUMBER.fullmatch(text)
+        text = f"{value:f}" if isinstance(value, Decimal) and _is_short(value) else str(value)
+        found = _NUMBER.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
         return text if found is None else self._grouped(*found.groups())
 
     def _grouped(self, sign: str, whole: str, fraction: str | None) -> str:
@@ -262,3 +262,11 @@ class ValueWriter:
 
 def _clock(moment: time | datetime) -> str:
     return f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+
+
+def _is_short(value: Decimal) -> bool:
+    """Whether its digits can all be written: 1E+999999999 is a number that JSON allows."""
+    exponent = value.as_tuple().exponent
+    return (
+        isinstance(exponent, int) and max(value.adjusted(), 0) - min(exponent, 0) < MAX_CHARACTERS
+    )
