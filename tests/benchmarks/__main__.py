@@ -59,12 +59,12 @@ FULL = Form(
     huge=10_000_000,
 )
 QUICK = Form(
-    sizes=(10_000, 100_000),
+    sizes=(10_000, 50_000),
     rounds=2,
-    people=300,
+    people=200,
     startup_rounds=3,
-    idle_seconds=3,
-    requests=100_000,
+    idle_seconds=2,
+    requests=50_000,
     claims=200,
     wear=0,
     huge=0,
