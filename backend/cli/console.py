@@ -15,7 +15,7 @@ from backend.errors import EXIT_FAILED, DSARError
 from backend.failures import advice, failure_of, is_driver_error
 
 if TYPE_CHECKING:
-    from backend.services.requests import RequestSummary
+    from backend.services.request_summaries import RequestSummary
 
 # As wide as the terminal, up to a line that is read with ease: at 80 the list of commands is cut.
 CONTEXT: Final[dict[str, Any]] = {

@@ -50,7 +50,7 @@ from backend.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.services.requests import RequestSummary
+    from backend.services.request_summaries import RequestSummary
 
 STATUSES = (
     DSARRequest.STATUS_PENDING,
@@ -312,7 +312,7 @@ def _without_subject(found: Sequence[RequestSummary]) -> dict[int, bool] | None:
     """Of each open request listed, whether its person is gone; None when nobody can tell."""
     from backend.services.dsar_collectors import collection
     from backend.services.open_requests import without_subject
-    from backend.services.requests import OPEN
+    from backend.services.request_summaries import OPEN
 
     runtime = current_runtime()
     listed = [each.request_id for each in found if each.status in OPEN]

@@ -19,7 +19,8 @@ from backend.models import DSARRequest
 from backend.services.control import Controller
 from backend.services.deadlines import MAX_EXTENSION_MONTHS, due_at, end_of_day
 from backend.services.request_rows import REQUESTS, as_stored, instant_or_none
-from backend.services.requests import Requests, RequestSummary, hold_ended, lock_request
+from backend.services.request_summaries import RequestSummary
+from backend.services.requests import Requests, hold_ended, lock_request
 
 _REASON_LENGTH: Final = 1000
 

@@ -24,7 +24,7 @@ from backend.failures import failure_of
 from backend.logs import get_logger
 from backend.services.control import Controller
 from backend.services.request_rows import REQUESTS
-from backend.services.requests import OPEN
+from backend.services.request_summaries import OPEN
 
 log = get_logger(__name__)
 

@@ -15,7 +15,7 @@ from backend.errors import DSARError
 from backend.services.control import Controller
 from backend.services.deadlines import MAX_EXTENSION_MONTHS, NEARLY_DUE, first_receipt_due_from
 from backend.services.request_rows import REQUESTS
-from backend.services.requests import OPEN
+from backend.services.request_summaries import OPEN
 from backend.services.subject_keys import bound, canonical, other_writings
 
 # Whoever has more than this many is not helped by the exact number, and each sweep counts.

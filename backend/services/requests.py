@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -21,69 +21,21 @@ from backend.errors import BadReference, BusyError, RequestNotFound, UsageError,
 from backend.models import DSARRequest
 from backend.references import is_usable_reference
 from backend.services.control import Controller
-from backend.services.deadlines import due_at, end_of_day, urgency
 from backend.services.request_rows import (
     ATTEMPTS,
     REQUESTS,
     as_stored,
-    instant_or_none,
     oldest,
     reference_is,
 )
+from backend.services.request_summaries import OPEN, SUMMARY_COLUMNS, RequestSummary, summary_of
 
-# Not answered yet, as the law counts: a failed request is as late as a pending one.
-OPEN: Final = (
-    DSARRequest.STATUS_PENDING,
-    DSARRequest.STATUS_PROCESSING,
-    DSARRequest.STATUS_FAILED,
-)
 # What a second request of the same person may join: a failed one would not be exported.
 _ON_THEIR_WAY: Final = (DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING)
 # Whoever has more open requests than this is told of as many.
 _OTHERS: Final = 20
 # Without I, L, O, U, 0 and 1: a reference is read out over the telephone.
 _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSummary:
-    """A request as an operator sees it. Times are aware UTC; ``due_at`` is the law's deadline.
-
-    Where the database holds no date of receipt, or something that is none, ``requested_at`` and
-    ``due_at`` are None.
-
-    ``next_attempt_at`` is set while a pending request backs off; ``held_at`` while it is held.
-    ``held_seconds`` is the length of all its holds that are over, and ``due_if_suspended_at``,
-    set once it was held, what the deadline would be if these stopped the clock.
-    """
-
-    request_id: int
-    reference_id: str | None
-    status: str
-    requested_at: datetime | None
-    due_at: datetime | None
-    urgency: str | None
-    attempts: int
-    next_attempt_at: datetime | None
-    completed_at: datetime | None
-    exported_at: datetime | None
-    export_state: str | None
-    bytes: int | None
-    file_path: str | None
-    last_error: str | None
-    claimed_by: str | None
-    lease_expires_at: datetime | None
-    interruptions: int
-    extended_at: datetime | None
-    extension_months: int
-    extension_reason: str | None
-    held_at: datetime | None
-    held_seconds: int
-    hold_reason: str | None
-    due_if_suspended_at: datetime | None
-    delivered_at: datetime | None
-    legal_hold_at: datetime | None
-    legal_hold_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +130,7 @@ class Requests:
         wanted = statuses or OPEN
         found = oldest(wanted, limit)
         query = (
-            sa.select(*_COLUMNS, self._control.instant().label("now"))
+            sa.select(*SUMMARY_COLUMNS, self._control.instant().label("now"))
             .join(found, found.c.id == REQUESTS.c.id)
             .order_by(REQUESTS.c.requested_at, REQUESTS.c.id)
             .limit(limit)
@@ -187,7 +139,7 @@ class Requests:
         def read(connection: Connection) -> list[RequestSummary]:
             now = self._control.now(connection)
             rows = connection.execute(query).mappings()
-            return [_summary(row, now, self._zone) for row in rows]
+            return [summary_of(row, now, self._zone) for row in rows]
 
         return self._control.read(read)
 
@@ -198,7 +150,7 @@ class Requests:
 
     def find(self, reference_id: str) -> RequestDetails:
         """One request with its attempts. Raises ``RequestNotFound``."""
-        query = sa.select(*_COLUMNS).where(reference_is(self._control, reference_id))
+        query = sa.select(*SUMMARY_COLUMNS).where(reference_is(self._control, reference_id))
 
         def read(connection: Connection) -> RequestDetails:
             now = self._control.now(connection)
@@ -210,7 +162,7 @@ class Requests:
                 .where(ATTEMPTS.c.request_id == row["id"])
                 .order_by(ATTEMPTS.c.claim_token)
             ).mappings()
-            summary = _summary(row, now, self._zone)
+            summary = summary_of(row, now, self._zone)
             return RequestDetails(summary, [dict(attempt) for attempt in attempts])
 
         return self._control.read(read)
@@ -311,91 +263,6 @@ _LOCKED_COLUMNS: Final = (
     REQUESTS.c.delivered_at,
     REQUESTS.c.legal_hold_at,
 )
-
-_COLUMNS: Final = (
-    REQUESTS.c.id,
-    REQUESTS.c.gdpr_reference_id,
-    REQUESTS.c.status,
-    as_stored(REQUESTS.c.requested_at),
-    REQUESTS.c.attempts,
-    REQUESTS.c.next_attempt_at,
-    as_stored(REQUESTS.c.completed_at),
-    REQUESTS.c.exported_at,
-    REQUESTS.c.export_state,
-    REQUESTS.c.export_bytes_size,
-    REQUESTS.c.export_storage_path,
-    REQUESTS.c.last_error,
-    REQUESTS.c.claimed_by,
-    REQUESTS.c.lease_expires_at,
-    REQUESTS.c.interruptions,
-    REQUESTS.c.extended_at,
-    REQUESTS.c.extension_months,
-    REQUESTS.c.extension_reason,
-    REQUESTS.c.held_at,
-    REQUESTS.c.held_seconds,
-    REQUESTS.c.hold_reason,
-    REQUESTS.c.delivered_at,
-    REQUESTS.c.legal_hold_at,
-    REQUESTS.c.legal_hold_reason,
-)
-
-
-def _summary(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
-    requested_at = instant_or_none(row["requested_at"])
-    months = 1 + row["extension_months"]
-    due = None if requested_at is None else due_at(requested_at, months=months, zone=zone)
-    answered = row["status"] not in OPEN
-    return RequestSummary(
-        request_id=row["id"],
-        reference_id=row["gdpr_reference_id"],
-        status=row["status"],
-        requested_at=requested_at,
-        due_at=due,
-        urgency=None if due is None or answered else urgency(due, now),
-        attempts=row["attempts"],
-        next_attempt_at=_later(row, now),
-        completed_at=instant_or_none(row["completed_at"]),
-        exported_at=row["exported_at"],
-        export_state=row["export_state"],
-        bytes=row["export_bytes_size"],
-        file_path=row["export_storage_path"],
-        last_error=row["last_error"],
-        claimed_by=row["claimed_by"],
-        lease_expires_at=row["lease_expires_at"],
-        interruptions=row["interruptions"],
-        extended_at=row["extended_at"],
-        extension_months=row["extension_months"],
-        extension_reason=row["extension_reason"],
-        held_at=row["held_at"],
-        held_seconds=row["held_seconds"],
-        hold_reason=row["hold_reason"],
-        due_if_suspended_at=_suspended(due, row, now, zone),
-        delivered_at=row["delivered_at"],
-        legal_hold_at=row["legal_hold_at"],
-        legal_hold_reason=row["legal_hold_reason"],
-    )
-
-
-def _later(row: RowMapping, now: datetime) -> datetime | None:
-    """When a pending request that backs off is due; None for one that is due already."""
-    at: datetime = row["next_attempt_at"]
-    waits = row["status"] == DSARRequest.STATUS_PENDING and row["held_at"] is None
-    return at if waits and at > now else None
-
-
-def _suspended(
-    due: datetime | None, row: RowMapping, now: datetime, zone: tzinfo
-) -> datetime | None:
-    """The deadline moved by the whole days that the request was held; None for one that never was.
-
-    It ends with a day as well; what is left of a day is not counted, to be on the safe side.
-    """
-    held = timedelta(seconds=row["held_seconds"])
-    if row["held_at"] is not None:
-        held += max(timedelta(0), now - row["held_at"])
-    if due is None or not held:
-        return None
-    return end_of_day(due.astimezone(zone).date() + timedelta(days=held.days), zone)
 
 
 def not_found(reference_id: str) -> RequestNotFound:
