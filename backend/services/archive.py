@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from backend.errors import SectionError, TransientError
 from backend.services.rendering import Rows, dump_object
-from backend.services.zip_writer import Member, Ready, Target, ZipWriter
+from backend.services.zip_writer import Member, Precompressed, Target, ZipWriter
 
 SCHEMA_VERSION: Final = "2025-11-DSAR-01"
 
@@ -49,11 +49,11 @@ class FileStream:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyFile:
+class PrecompressedFile:
     """One file that is the same in every archive, whoever's: packed once. See ``FileStream``."""
 
     path: str
-    content: Ready
+    content: Precompressed
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ def root_folder(key: str, generated_at: datetime) -> str:
     return f"levqor-dsar-{key}-{generated_at:%Y%m%d-%H%M%S}"
 
 
-def no_files(meta: dict[str, Any]) -> Iterable[FileStream | ReadyFile]:
+def no_files(meta: dict[str, Any]) -> Iterable[FileStream | PrecompressedFile]:
     """Close an archive with nothing after ``meta.json``."""
     return ()
 
@@ -91,7 +91,7 @@ def write_archive(
     generated_at: datetime,
     checkpoint: Callable[[], None],
     progress: Callable[[str, int], None] = lambda section, rows: None,
-    closing: Callable[[dict[str, Any]], Iterable[FileStream | ReadyFile]] = no_files,
+    closing: Callable[[dict[str, Any]], Iterable[FileStream | PrecompressedFile]] = no_files,
 ) -> Packed:
     """Pack sections and files in their order, ``meta.json``, then what ``closing`` yields.
 
@@ -120,8 +120,8 @@ def write_archive(
     meta["files_not_included"] = packed.absent
     packing.file(FileStream(_META, (dump_object(meta), b"\n")))
     for closed in closing(meta):
-        if isinstance(closed, ReadyFile):
-            packing.ready(closed)
+        if isinstance(closed, PrecompressedFile):
+            packing.precompressed(closed)
         else:
             packing.file(closed)
     packing.close()
@@ -149,7 +149,7 @@ class _Packing:
                 member.write(chunk)
         return _facts(member)
 
-    def ready(self, file: ReadyFile) -> None:
+    def precompressed(self, file: PrecompressedFile) -> None:
         self._archive.add(self._place(file.path), file.content)
 
     def close(self) -> None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
-from backend.services.archive import SCHEMA_VERSION, FileStream, ReadyFile, SectionStream
+from backend.services.archive import SCHEMA_VERSION, FileStream, PrecompressedFile, SectionStream
 from backend.services.json_schemas import META, printed_meta_schema, printed_schemas
 from backend.services.page.catalogue import spoken
 from backend.services.page.preview import Preview
 from backend.services.per_section import PerSection
 from backend.services.sections import Section, TableSection
-from backend.services.zip_writer import Ready
+from backend.services.zip_writer import Precompressed
 
 PAGE: Final = "index.html"
 
@@ -45,7 +45,7 @@ class Enclosures:
                     self._absent.extend(stream.absent)
                 yield stream
 
-    def closing(self, meta: Mapping[str, Any]) -> Iterator[FileStream | ReadyFile]:
+    def closing(self, meta: Mapping[str, Any]) -> Iterator[FileStream | PrecompressedFile]:
         """The members that follow ``meta.json``, which ``meta`` is, complete."""
         for section in self._sections:
             yield from _schemas_of(section)
@@ -67,10 +67,10 @@ class Enclosures:
         return self._language
 
 
-_schemas: Final[PerSection[list[ReadyFile]]] = PerSection()
+_schemas: Final[PerSection[list[PrecompressedFile]]] = PerSection()
 
 
-def _schemas_of(section: Section) -> list[ReadyFile]:
+def _schemas_of(section: Section) -> list[PrecompressedFile]:
     """A section's schemas. To pack all of them anew took a small person's export 0.5 ms."""
     return _schemas.get(
         section,
@@ -80,9 +80,9 @@ def _schemas_of(section: Section) -> list[ReadyFile]:
 
 
 @cache
-def _meta_schema() -> ReadyFile:
+def _meta_schema() -> PrecompressedFile:
     return _schema(META, printed_meta_schema(SCHEMA_VERSION))
 
 
-def _schema(name: str, text: bytes) -> ReadyFile:
-    return ReadyFile(f"schemas/{name}.schema.json", Ready.of(text))
+def _schema(name: str, text: bytes) -> PrecompressedFile:
+    return PrecompressedFile(f"schemas/{name}.schema.json", Precompressed.of(text))

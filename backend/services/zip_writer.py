@@ -63,7 +63,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class Precompressed:
     """A member's content, packed before: for what is the same in every archive."""
 
     packed: bytes
@@ -72,7 +72,7 @@ class Ready:
     size: int
 
     @classmethod
-    def of(cls, content: bytes) -> Ready:
+    def of(cls, content: bytes) -> Precompressed:
         """Pack it."""
         packed, method = _packed(content)
         return cls(packed, method, isal_zlib.crc32(content), len(content))
@@ -104,12 +104,12 @@ class ZipWriter:
             yield member
             member.finish()
 
-    def add(self, name: str, ready: Ready) -> None:
+    def add(self, name: str, content: Precompressed) -> None:
         """Write a whole member that was packed before."""
         self.checkpoint()
         entry = Entry(name, self.size)
-        entry.method, entry.crc, entry.size = ready.method, ready.crc, ready.size
-        self.write_member(entry, ready.packed)
+        entry.method, entry.crc, entry.size = content.method, content.crc, content.size
+        self.write_member(entry, content.packed)
         self.list_member(entry)
 
     def write_member(self, entry: Entry, packed: bytes) -> None:

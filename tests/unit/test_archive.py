@@ -16,14 +16,14 @@ from backend.errors import SectionError, TransientError
 from backend.services.archive import (
     FileStream,
     Packed,
-    ReadyFile,
+    PrecompressedFile,
     SectionStream,
     no_files,
     root_folder,
     write_archive,
 )
 from backend.services.rendering import dump_object, gathered
-from backend.services.zip_writer import Ready
+from backend.services.zip_writer import Precompressed
 
 GENERATED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -96,10 +96,10 @@ def facts(content: bytes) -> dict[str, Any]:
 def test_closing_gets_the_whole_meta_and_its_files_come_last() -> None:
     seen: list[dict[str, Any]] = []
 
-    def closing(meta: dict[str, Any]) -> Iterable[FileStream | ReadyFile]:
+    def closing(meta: dict[str, Any]) -> Iterable[FileStream | PrecompressedFile]:
         seen.append(json.loads(json.dumps(meta)))
         yield FileStream("index.html", [b"<p>", meta["sections"][0].encode()])
-        yield ReadyFile("schemas/runs.json", Ready.of(b"{}"))
+        yield PrecompressedFile("schemas/runs.json", Precompressed.of(b"{}"))
 
     target = Written()
     packed, meta = write(target, section("runs", {"id": 1}), closing=closing)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.services.archive import FileStream, ReadyFile, SectionStream
+from backend.services.archive import FileStream, PrecompressedFile, SectionStream
 from backend.services.collection import describe
 from backend.services.disclosure import RIGHTS
 from backend.services.dsar_collectors import ACCOUNT, SECTIONS
@@ -621,10 +621,10 @@ def enclosed(locale: Any, **options: Any) -> dict[str, bytes]:
     return contents(enclosures.closing(meta))
 
 
-def contents(files: Iterable[FileStream | ReadyFile]) -> dict[str, bytes]:
+def contents(files: Iterable[FileStream | PrecompressedFile]) -> dict[str, bytes]:
     return {
         file.path: zlib.decompress(file.content.packed, -15)
-        if isinstance(file, ReadyFile)
+        if isinstance(file, PrecompressedFile)
         else b"".join(file.chunks)
         for file in files
     }

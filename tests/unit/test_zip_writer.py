@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from backend.services import zip_writer
 from backend.services.pump import Pump, pumped
-from backend.services.zip_writer import BUFFER_BYTES, SMALL_BYTES, Ready, ZipWriter
+from backend.services.zip_writer import BUFFER_BYTES, SMALL_BYTES, Precompressed, ZipWriter
 
 MODIFIED_AT = datetime(2026, 3, 4, 5, 6, 8, tzinfo=UTC)
 JAVA = Path(__file__).parents[1] / "ReadZip.java"
@@ -91,7 +91,7 @@ def packed(members: Mapping[str, bytes], piece: int = 100_000) -> bytes:
 def test_ready_member_is_written_as_one_that_is_packed_now(content: bytes) -> None:
     target = Pipe()
     archive = ZipWriter(target, modified_at=MODIFIED_AT, checkpoint=nothing)
-    ready = Ready.of(content)
+    ready = Precompressed.of(content)
     archive.add("root/first.json", ready)
     archive.add("root/second.json", ready)
     archive.close()
@@ -101,7 +101,7 @@ def test_ready_member_is_written_as_one_that_is_packed_now(content: bytes) -> No
 def test_ready_member_asks_whether_to_go_on() -> None:
     asked: list[None] = []
     archive = ZipWriter(Pipe(), modified_at=MODIFIED_AT, checkpoint=lambda: asked.append(None))
-    archive.add("root/first.json", Ready.of(b"{}"))
+    archive.add("root/first.json", Precompressed.of(b"{}"))
     assert len(asked) == 1
 
 

@@ -159,22 +159,14 @@ class _SectionView:
         The roles are the elements' own. They are said because a narrow screen shows the rows as
         cards, and some browsers forget a table that is not displayed as one.
         """
-        rows = self._rows
-        if not rows:
-            return Markup()
-        before: list[str] = []
-        end = '<tr role="row">\n'
-        for column in self._columns.values():
+        columns: list[list[str]] = []
+        for name, column in self._columns.items():
             # The first column names the row, for whoever has it read aloud.
-            before.append(end + (column.cell if before else column.row_header))
-            end = "</td>\n" if len(before) > 1 else "</th>\n"
-        end += "</tr>"
-        if not before:
-            return Markup("\n".join([end] * len(rows)))  # noqa: S704  of ours alone
-        first, before[0] = before[0], f"{end}\n{before[0]}"
-        pieces = [piece for start in before for piece in (start, "")] * len(rows)
-        for place, (name, column) in enumerate(self._columns.items()):
-            values = [row.get(name) for row in rows]
-            pieces[2 * place + 1 :: 2 * len(before)] = self._writer.column(values, column.kind)
-        pieces[0] = first
-        return Markup("".join(pieces) + end)  # noqa: S704  of escaped parts alone
+            start, end = (column.cell, "</td>") if columns else (column.row_header, "</th>")
+            values = self._writer.column([row.get(name) for row in self._rows], column.kind)
+            columns.append([f"{start}{value}{end}" for value in values])
+        lines = [
+            '<tr role="row">\n' + "\n".join(cells) + "\n</tr>"
+            for cells in zip(*columns, strict=True)
+        ]
+        return Markup("\n".join(lines))  # noqa: S704  of escaped parts alone

@@ -27,20 +27,13 @@ class Phrases:
         sentence = self._sentences[key]
         if not blanks:
             return sentence
-        return _filled(sentence, **{name: isolated(value) for name, value in blanks.items()})
+        return sentence.format(**{name: isolated(value) for name, value in blanks.items()})
 
     def count(self, key: str, number: int) -> Markup:
         """The sentence for one, or for another number."""
         if number == 1:
             return self._sentences[f"{key}_one"]
-        return _filled(self._sentences[f"{key}_other"], n=escape(self._numbers.number(number)))
-
-
-def _filled(sentence: Markup, **blanks: Markup) -> Markup:
-    """The sentence with blanks that are escaped already: ``Markup.format`` takes several times as
-    long, to see to that.
-    """
-    return Markup(str.format(sentence, **blanks))  # noqa: S704  of escaped parts alone
+        return self._sentences[f"{key}_other"].format(n=self._numbers.number(number))
 
 
 def isolated(value: object) -> Markup:

@@ -40,8 +40,6 @@ _MOMENT: Final = re.compile(
     r"(?:\.[0-9]{3}|\.[0-9]{6})?(\+00:00)?"
 )
 _NUMBER: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
-# What ``Decimal`` would print as it is.
-_AS_DECIMAL: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 # Stands for the time of day where only the day is known.
 _TIME: Final = "\0"
 
@@ -147,8 +145,6 @@ class ValueWriter:
                 value = escape(value)
             return f'<time datetime="{value}">{shown}</time>'
         if kind is Kind.NUMBER:
-            if (found := _AS_DECIMAL.fullmatch(value)) is not None:
-                return escape(self._grouped(*found.groups()))
             try:
                 return self._text(self.number(Decimal(value)))
             except InvalidOperation:
@@ -189,10 +185,7 @@ class ValueWriter:
         elif nested and isinstance(value, dict):
             for key, item in value.items():
                 place = f"{path} › {key}" if path else str(key)
-                if place and type(item) not in _NESTED and len(lines) <= _MAX_LINES:
-                    lines.append(f"{place}: {self._leaf(item)}")
-                else:
-                    self._lines(item, place, depth + 1, lines)
+                self._lines(item, place, depth + 1, lines)
         elif nested and not _NESTED.isdisjoint(map(type, value)):
             for index, item in enumerate(value, start=1):
                 self._lines(item, f"{path} › {index}" if path else str(index), depth + 1, lines)
