@@ -20,7 +20,7 @@ coverage: $(VENV)/.dev ## the same tests, and which lines and branches none of t
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	$(PY) -m coverage combine --quiet
-	$(PY) -m coverage report --skip-covered
+	$(PY) -m coverage report --skip-covered $(COVERAGE_ARGS)
 
 test-deploy: $(VENV)/.dev ## the release where it runs; needs root, a network, tools of .ci/run
 	$(PY) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) tests/deploy
