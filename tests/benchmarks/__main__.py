@@ -36,7 +36,7 @@ class Form:
     huge: int
 
     def on(self, kind: str) -> Form:
-        """Less on the databases that no target is set for: all three are to fit into an hour."""
+        """Less on those that do not come first: all three are to fit into an hour."""
         if kind == POSTGRESQL:
             return self
         return replace(

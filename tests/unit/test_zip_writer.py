@@ -88,17 +88,17 @@ def packed(members: Mapping[str, bytes], piece: int = 100_000) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", text(10_000), noise(10_000)])
-def test_ready_member_is_written_as_one_that_is_packed_now(content: bytes) -> None:
+def test_precompressed_member_is_written_as_one_that_is_packed_now(content: bytes) -> None:
     target = Pipe()
     archive = ZipWriter(target, modified_at=MODIFIED_AT, checkpoint=nothing)
-    ready = Precompressed.of(content)
-    archive.add("root/first.json", ready)
-    archive.add("root/second.json", ready)
+    content_packed = Precompressed.of(content)
+    archive.add("root/first.json", content_packed)
+    archive.add("root/second.json", content_packed)
     archive.close()
     assert target.content == packed({"root/first.json": content, "root/second.json": content})
 
 
-def test_ready_member_asks_whether_to_go_on() -> None:
+def test_precompressed_member_asks_whether_to_go_on() -> None:
     asked: list[None] = []
     archive = ZipWriter(Pipe(), modified_at=MODIFIED_AT, checkpoint=lambda: asked.append(None))
     archive.add("root/first.json", Precompressed.of(b"{}"))
