@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.metrics import read_book
+from tests.acceptance.test_processes import SLOWLY
 from tests.factories import Person
 from tests.harness import World, finish, wait_for
 
@@ -63,7 +64,7 @@ def test_run_sweeping_is_told_while_it_sweeps(sqlite_world: World) -> None:
     world.people(Person(7, runs=600), times=100)
     world.request(7, "BIG")
     path = world.root / "metrics.sock"
-    process = world.start("scheduler", "run", metrics_listen=f"unix:{path}")
+    process = world.start("scheduler", "run", metrics_listen=f"unix:{path}", rows_per_second=SLOWLY)
     try:
         wait_for(
             lambda: scraped(path).get(("dsar_scheduler_sweeping", ())) == 1, "a sweep under way"

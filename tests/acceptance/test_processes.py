@@ -26,6 +26,9 @@ from tests.factories import Person
 from tests.harness import REQUESTS, World, finish, members, wait_for
 
 LEASE = 2  # seconds; as short as a test can bear
+# Rows a second of an export that a test ends in its course: twenty seconds, however fast the
+# machine. At full speed one was sometimes over before the second signal.
+SLOWLY = 3_000
 
 
 def insert_plainly(world: World, count: int, user_id: int = 7) -> None:
@@ -175,7 +178,9 @@ def test_sweep_with_workers_over_nothing_ends_with_them(sqlite_world: World) -> 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sweep_killed_in_mid_export_is_rerun_after_the_lease(busy: World, workers: int) -> None:
     sweep = busy.start(
-        "scheduler", "sweep", "--once", "--workers", str(workers), lease_seconds=LEASE
+        *("scheduler", "sweep", "--once", "--workers", str(workers)),
+        lease_seconds=LEASE,
+        rows_per_second=SLOWLY,
     )
     wait_for(lambda: staged(busy), "a staged file")
     os.killpg(sweep.pid, signal.SIGKILL)
@@ -218,7 +223,7 @@ def test_sweep_terminated_past_its_grace_gives_the_request_back(
     busy: World, workers: int, drain: int, signals: int
 ) -> None:
     arguments = ("scheduler", "sweep", "--once", "--workers", str(workers))
-    sweep = busy.start(*arguments, drain_seconds=drain)
+    sweep = busy.start(*arguments, drain_seconds=drain, rows_per_second=SLOWLY)
     wait_for(lambda: staged(busy), "a staged file")
     for _ in range(signals):
         sweep.send_signal(signal.SIGTERM)
@@ -262,7 +267,7 @@ def test_run_sweeps_at_start_drains_on_sigterm_and_tells_its_health(world: World
 
 
 def test_run_terminated_in_mid_export_drains(busy: World) -> None:
-    scheduler = busy.start("scheduler", drain_seconds=0)
+    scheduler = busy.start("scheduler", drain_seconds=0, rows_per_second=SLOWLY)
     wait_for(lambda: staged(busy), "a staged file")
     scheduler.send_signal(signal.SIGTERM)
     done = finish(scheduler)

@@ -15,7 +15,7 @@ from backend.settings import CHECKOUT_ROOT
 from scheduler.metrics import read_book
 from scheduler.service import EXIT_REPLACED
 from tests.acceptance.test_faults import Broken
-from tests.acceptance.test_processes import let_it_be_taken, staged
+from tests.acceptance.test_processes import SLOWLY, let_it_be_taken, staged
 from tests.acceptance.test_trouble import events, scheduler_of
 from tests.factories import Person
 from tests.harness import World, finish, wait_for
@@ -45,7 +45,7 @@ def test_run_signalled_with_all_its_processes_is_asked_once(busy: World, workers
 
 
 def test_run_asked_twice_has_its_job_stop_at_once(busy: World) -> None:
-    scheduler = busy.start("scheduler", "run", drain_seconds=600)
+    scheduler = busy.start("scheduler", "run", drain_seconds=600, rows_per_second=SLOWLY)
     wait_for(lambda: staged(busy), "a staged file")
 
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_run_asked_twice_has_its_job_stop_at_once(busy: World) -> None:
 
 
 def test_run_killed_takes_its_job_with_it_and_the_request_is_given_back(busy: World) -> None:
-    scheduler = busy.start("scheduler", "run")
+    scheduler = busy.start("scheduler", "run", rows_per_second=SLOWLY)
     wait_for(lambda: staged(busy), "a staged file")
 
     scheduler.kill()
