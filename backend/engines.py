@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import PoolResetState
 
 from backend.driver_errors import errno, is_busy, is_gone, is_replica_conflict, sqlstate
 from backend.errors import (
@@ -76,6 +77,8 @@ _MARIADB_SESSION: Final = (
     f"max_statement_time = {STATEMENT_SECONDS}, "
     f"idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}"
 )
+# SERVER_STATUS_IN_TRANS of the protocol.
+_IN_TRANSACTION: Final = 1
 
 _SQLITE_CONTROL: Final = ("journal_mode = WAL", "synchronous = FULL")
 # WAL is a property of the file: not set on one that is only read, and may be another program's.
@@ -104,11 +107,22 @@ def make_control_engine(url_text: str, *, create: bool = False, key: str = CONTR
         event.listen(engine, "connect", _have_iso_dates)
         event.listen(engine, "begin", _begin_limited)
         return engine
-    return _make(
-        url,
-        isolation_level="READ COMMITTED",
-        connect_args={"connect_timeout": CONNECT_SECONDS, "init_command": _MARIADB_SESSION},
-    )
+    return _make_mariadb(url, _MARIADB_SESSION, isolation_level="READ COMMITTED")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection of the control engine's to read with: each statement sees what is there by then.
+
+    Raises the driver's errors.
+    """
+    with engine.connect() as connection:
+        if engine.dialect.name in ("postgresql", "sqlite"):
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        # MariaDB's driver would say so to the server, and take it back: five trips for one
+        # ROLLBACK, of the transaction that the first statement begins. At READ COMMITTED each
+        # statement has a view of its own all the same.
+        yield connection
 
 
 def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
@@ -143,12 +157,17 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
         f"idle_transaction_timeout = {SNAPSHOT_IDLE_SECONDS}, "
         f"net_write_timeout = {SNAPSHOT_IDLE_SECONDS}"
     )
-    return _make(
-        url,
-        isolation_level="REPEATABLE READ",
-        json_deserializer=json_deserializer,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "init_command": limits},
+    return _make_mariadb(
+        url, limits, isolation_level="REPEATABLE READ", json_deserializer=json_deserializer
     )
+
+
+def _make_mariadb(url: URL, session: str, **options: Any) -> Engine:
+    """``session``: the statement that each new connection begins with."""
+    arguments = {"connect_timeout": CONNECT_SECONDS, "init_command": session}
+    engine = _make(url, connect_args=arguments, pool_reset_on_return=None, **options)
+    event.listen(engine, "reset", _end_open_transaction)
+    return engine
 
 
 def _make(url: URL, **options: Any) -> Engine:
@@ -246,6 +265,19 @@ def _read_any_time(connection: Any, _: object) -> None:
 def _read_any_text(connection: Any, _: object) -> None:
     """SQLite keeps text that is no UTF-8; one such value must not keep a person's data back."""
     connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
+
+
+def _end_open_transaction(connection: Any, _: object, state: PoolResetState) -> None:
+    """Leave a connection that goes back to the pool no transaction: ROLLBACK, if one may be open.
+
+    The pool's own way is a ROLLBACK each time, also behind a COMMIT: a trip of each transaction.
+    The server says with each answer to a write or a COMMIT whether one is open; one that only read
+    was ended by SQLAlchemy's connection, which is what ``transaction_was_reset`` tells.
+    """
+    if not (state.transaction_was_reset or state.terminate_only) and (
+        connection.server_status & _IN_TRANSACTION
+    ):
+        connection.rollback()
 
 
 def _begin_deferred(connection: Connection) -> None:

@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL, make_url
 _BYTES = 1 << 16
 # Not READ COMMITTED, nor AUTOCOMMIT.
 _COMMIT = re.compile(rb"\bCOMMIT\b")
-# PostgreSQL's, of a connection that is closed: nobody waits for what it says.
-_GOODBYE = b"X\x00\x00\x00\x04"
+# PostgreSQL's and MariaDB's, of a connection that is closed: nobody waits for what it says.
+_GOODBYES = (b"X\x00\x00\x00\x04", b"\x01\x00\x00\x00\x01")
 
 
 class LossyProxy:
@@ -74,7 +74,7 @@ class LossyProxy:
                         return
                     if not data:
                         return
-                    if source is client and last is server and data != _GOODBYE:
+                    if source is client and last is server and data not in _GOODBYES:
                         with self._counting:
                             self.trips += 1
                     last = source

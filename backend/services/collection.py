@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from backend.driver_errors import is_refused
-from backend.engines import named_errors
+from backend.engines import named_errors, reading
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
@@ -311,8 +311,7 @@ def _may_be_in_primary(collection: Collection, subject: Subject) -> bool:
     tell this role, which is no reason to believe that the person is gone.
     """
     engine = collection.runtime.control
-    with named_errors(engine.url), engine.connect() as bare:
-        connection = bare.execution_options(isolation_level="AUTOCOMMIT")
+    with named_errors(engine.url), reading(engine) as connection:
         try:
             if not _has(connection, collection.account.table):
                 return False

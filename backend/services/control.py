@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
-from backend.engines import BEGINS_LATE, CONTROL_KEY, named_errors
+from backend.engines import BEGINS_LATE, CONTROL_KEY, named_errors, reading
 from backend.errors import DatabaseBusy
 
 _TRIES: Final = 4
@@ -67,8 +67,8 @@ class Controller:
 
     @contextmanager
     def _bare(self) -> Iterator[Connection]:
-        with named_errors(self.engine.url, self.key), self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        with named_errors(self.engine.url, self.key), reading(self.engine) as connection:
+            yield connection
 
     def instant(self) -> sa.ColumnElement[datetime]:
         """The database's clock as a column, to be read beside others; see ``aware``.

@@ -276,7 +276,10 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
         return clock.now()
     if name == "postgresql":
         return _begin_on_postgresql(connection, statement_seconds)
-    connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:.0f}")
+    # Of the session, not of the transaction; and it is the same each time.
+    if connection.info.get("statement_seconds") != statement_seconds:
+        connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:.0f}")
+        connection.info["statement_seconds"] = statement_seconds
     connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     return _aware(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one())
 
