@@ -3,7 +3,8 @@
 An extension, a hold while an identity is checked, the hand-over, a legal hold on the file. Every
 verb is one short control transaction with the row locked and may be used while sweeps run; none
 sends anything to anybody. A reason is what was said or written of the person, so it is part of
-their export (GDPR Art. 15); it never reaches a log.
+their export (GDPR Art. 15) and none is overwritten: a further one follows the earlier ones on a
+line of its own, behind its day. It never reaches a log.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Cases:
         For an identity check (Art. 12(6)). The deadline stays where it is: EDPB Guidelines
         01/2022 (para. 158) let the month be suspended only where the controller asked for what it
         needs without undue delay, which no program can know; ``due_if_suspended_at`` says what
-        the deadline would be then. Repeated, it keeps the first moment and takes the new reason.
+        the deadline would be then. Repeated, it keeps the first moment and adds the reason.
         """
         reason = _checked(reason)
 
@@ -112,7 +113,7 @@ class Cases:
                 status=DSARRequest.STATUS_PENDING,
                 next_attempt_at=DSARRequest.HELD_UNTIL,
                 held_at=row["held_at"] or now,
-                hold_reason=reason,
+                hold_reason=self._added(row["hold_reason"], reason, now),
             )
 
         return self._after(write, reference_id)
@@ -183,7 +184,7 @@ class Cases:
     def legal_hold(self, reference_id: str, *, reason: str) -> RequestSummary:
         """Keep a request's file from retention, and from being replaced by another export.
 
-        Repeated, it keeps the first moment and takes the new reason.
+        Repeated, it keeps the first moment and adds the reason.
         """
         reason = _checked(reason)
 
@@ -194,8 +195,13 @@ class Cases:
                 raise WrongState(f"the file of {reference_id} is deleted; there is none to keep")
             if row["status"] == DSARRequest.STATUS_CANCELLED:
                 raise WrongState(f"{reference_id} is cancelled; there is no file to keep")
-            at = row["legal_hold_at"] or self._control.now(connection)
-            _update(connection, row, legal_hold_at=at, legal_hold_reason=reason)
+            now = self._control.now(connection)
+            _update(
+                connection,
+                row,
+                legal_hold_at=row["legal_hold_at"] or now,
+                legal_hold_reason=self._added(row["legal_hold_reason"], reason, now),
+            )
 
         return self._after(write, reference_id)
 
@@ -204,9 +210,20 @@ class Cases:
 
         def write(connection: Connection) -> None:
             row = self._lock(connection, reference_id)
-            _update(connection, row, legal_hold_at=None, legal_hold_reason=None)
+            _update(connection, row, legal_hold_at=None)
 
         return self._after(write, reference_id)
+
+    def _added(self, earlier: str | None, reason: str, now: datetime) -> str:
+        """The reasons on record with this one; the same one said again is not a second."""
+        reason = " ".join(reason.split())
+        if not earlier:
+            return reason
+        first, *further = earlier.split("\n")
+        last = further[-1].partition(": ")[2] if further else first
+        if reason == last:
+            return earlier
+        return f"{earlier}\n{now.astimezone(self._zone):%Y-%m-%d}: {reason}"
 
     def _lock(self, connection: Connection, reference_id: str) -> RowMapping:
         return lock_request(connection, self._control, reference_id)

@@ -260,8 +260,10 @@ _LOCKED_COLUMNS: Final = (
     REQUESTS.c.extended_at,
     REQUESTS.c.held_at,
     REQUESTS.c.held_seconds,
+    REQUESTS.c.hold_reason,
     REQUESTS.c.delivered_at,
     REQUESTS.c.legal_hold_at,
+    REQUESTS.c.legal_hold_reason,
 )
 
 

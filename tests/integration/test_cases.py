@@ -198,6 +198,24 @@ def test_hold_of_a_failed_request_resumes_it_from_nought(sqlite_world: World) ->
     assert (row["attempts"], row["crashes"], row["last_error"]) == (0, 0, None)
 
 
+def test_no_reason_is_lost_to_a_later_one(world: World) -> None:
+    world.request(7, "R")
+    with world.services() as services:
+        cases = cases_of(services)
+        for say in ("first", "first", "second", " second\n"):
+            cases.hold("R", reason=say)
+        cases.resume("R")
+        third = cases.hold("R", reason="a\nthird").hold_reason
+        for say in ("a claim", "another"):
+            cases.legal_hold("R", reason=say)
+            cases.release_legal_hold("R")
+        kept = cases.legal_hold("R", reason="another").legal_hold_reason
+    today = datetime.now(UTC).date().isoformat()
+    assert third is not None and kept is not None
+    assert third.replace(today, "DAY").split("\n") == ["first", "DAY: second", "DAY: a third"]
+    assert kept.replace(today, "DAY").split("\n") == ["a claim", "DAY: another"]
+
+
 def test_hold_does_not_move_the_deadline_but_tells_where_it_would_be(sqlite_world: World) -> None:
     world = sqlite_world
     received = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -208,7 +226,7 @@ def test_hold_does_not_move_the_deadline_but_tells_where_it_would_be(sqlite_worl
         frozen.tick(timedelta(days=3))
         again = cases.hold("R", reason="second")
         assert again.held_at == datetime(2026, 3, 2, 10, tzinfo=UTC)
-        assert again.hold_reason == "second"
+        assert again.hold_reason == "first\n2026-03-05: second"
         assert again.due_if_suspended_at == due_at(received) + timedelta(days=3)
         frozen.tick(timedelta(hours=20))  # less than a day, which is not counted
         shown = Requests(services.controller).find("R").request
@@ -326,7 +344,7 @@ def test_legal_hold_keeps_the_file_until_released(world: World) -> None:
         with pytest.raises(WrongState, match="none to keep"):
             cases.legal_hold("GONE", reason="x")
         released = cases.release_legal_hold("KEPT")
-        assert (released.legal_hold_at, released.legal_hold_reason) == (None, None)
+        assert (released.legal_hold_at, released.legal_hold_reason) == (None, "a complaint")
         assert prune.prune().pruned == 1
     assert not world.public("KEPT").exists()
 
