@@ -56,8 +56,8 @@ lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not i
 	  --group audit -o requirements-audit.lock
 
 clean: ## delete what the other targets made
-	rm -rf $(VENV) instance .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -rf backend/exports bench-results build dist *.egg-info
+	rm -rf $(VENV) instance/demo .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf bench-results build dist *.egg-info
 
 # Stamps: each is redone when its lock changes. A venv that lost its interpreter is made again.
 $(VENV)/bin/python:
