@@ -105,6 +105,7 @@ class SweepResult:
             "retried": self.tally.retried,
             "failed": self.failed,
             "released": self.tally.released,
+            "superseded": self.tally.superseded,
             "reclaimed": self.reclaimed,
             "pruned": self.pruned,
             "nearly_due": self.deadlines and self.deadlines.nearly_due,

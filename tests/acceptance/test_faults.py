@@ -321,6 +321,7 @@ def test_row_changed_in_mid_run_throws_the_result_away(ada: World, point: str, c
     process.go()
     done = process.end()
     assert (done.returncode, done.json["completed"]) == (0, 0), done.stderr
+    assert (done.json["claimed"], done.json["superseded"]) == (1, 1)
     assert ada.versions() == []
     assert not ada.public("R-7").exists()
     assert [attempt["outcome"] for attempt in ada.attempts()] == ["superseded"]

@@ -17,6 +17,7 @@ from backend.services.assembly import Services
 from backend.services.dsar_exporter import persist_dsar_export
 from backend.services.lease import LeaseKeeper, Watch
 from backend.services.request_rows import Claim
+from backend.services.requests import Requests
 from tests.factories import Person
 from tests.harness import REQUESTS, World, wait_for
 from tests.unit.test_pulse import FakeClock
@@ -161,6 +162,26 @@ def test_persist_past_its_deadline_uses_an_attempt(world: World) -> None:
 def stall(started: float) -> None:
     """A slow export: by the first thousand rows its second is over."""
     wait_for(lambda: SYSTEM_CLOCK.monotonic() - started > 1.1, "the deadline")
+
+
+def test_persist_of_what_is_cancelled_meanwhile_says_so(world: World) -> None:
+    """Not that its lease was lost, which sounds like a slow database."""
+    world.people(Person(7, runs=300), times=10)
+    world.request(7, "R")
+    begun = SYSTEM_CLOCK.monotonic()
+
+    def cancel(section: str, rows: int) -> None:
+        if world.row("R")["status"] == "processing":
+            Requests(services.controller).cancel("R")
+        stall(begun)  # more than a renewal's time
+
+    with world.services(lease_seconds=1) as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        result = persist_dsar_export("R", claim=claim, watch=Watch(progress=cancel))
+    assert (result["error_code"], result["outcome"]) == ("superseded", "superseded")
+    assert "cancelled" in result["error"]
+    assert world.row("R")["status"] == "cancelled"
+    assert world.versions() == []
 
 
 def test_persist_interrupted_at_the_keyboard_gives_the_claim_back(world: World) -> None:
