@@ -37,7 +37,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "dsar_requests_nearly_due": Metric(GAUGE, "Unanswered requests due within seven days."),
     "dsar_requests_overdue": Metric(GAUGE, "Unanswered requests past the law's deadline."),
     "dsar_oldest_pending_age_seconds": Metric(
-        GAUGE, "Time since receipt of the oldest pending request; 0 without one."
+        GAUGE, "How long a request has been due without being claimed, at most; 0 without one."
     ),
     "dsar_state_timestamp_seconds": Metric(GAUGE, "When the four above were read."),
     # What the sweeps of this scheduler did.

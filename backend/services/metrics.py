@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from backend.metric_names import BUCKETS
 from backend.models import DSARAttempt, DSARRequest
 from backend.services.control import Controller, aware
-from backend.services.open_requests import deadline_counts
+from backend.services.open_requests import COUNTED_AT_MOST, deadline_counts
 from backend.services.request_rows import ATTEMPTS, REQUESTS
 
 STATUSES: Final = (
@@ -28,6 +28,9 @@ STATUSES: Final = (
     DSARRequest.STATUS_FAILED,
     DSARRequest.STATUS_CANCELLED,
 )
+
+# Before it nobody asked: what is no date, and PostgreSQL's -infinity.
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def read_state(control: Controller, *, zone: tzinfo = UTC) -> State:
             requests={status: found.get(status, 0) for status in STATUSES},
             nearly_due=deadlines.nearly_due,
             overdue=deadlines.overdue,
-            oldest_pending_seconds=_oldest_pending_seconds(connection, now),
+            oldest_pending_seconds=_longest_due_seconds(connection, now),
         )
 
     return control.read(read)
@@ -107,18 +110,30 @@ def read_attempts(control: Controller, sweep_id: str) -> list[AttemptGroup]:
     return [_group(*row) for row in rows]
 
 
-def _oldest_pending_seconds(connection: Connection, now: datetime) -> float:
+def _longest_due_seconds(connection: Connection, now: datetime) -> float:
+    """For how long one has been due that nobody claimed: neither held nor backing off.
+
+    Due since receipt, or since it was entered, resumed, to be tried again: the later one. Looked
+    at are the first ``COUNTED_AT_MOST`` in the claim's order, which an index gives.
+    """
     r = REQUESTS.c
-    query = (
-        # As text: on SQLite a bad date in one row must not cost the other metrics.
-        sa.select(sa.type_coerce(r.requested_at, sa.types.NullType()))
-        .where(r.status == DSARRequest.STATUS_PENDING, r.requested_at.is_not(None))
-        .order_by(r.requested_at)
-        .limit(1)
+    due_at = sa.case((r.next_attempt_at > r.requested_at, r.next_attempt_at), else_=r.requested_at)
+    first = (
+        sa.select(due_at.label("at"))
+        .where(
+            r.status == DSARRequest.STATUS_PENDING,
+            r.requested_at.between(_EPOCH, now),
+            r.next_attempt_at <= now,
+        )
+        .order_by(r.requested_at, r.id)
+        .limit(COUNTED_AT_MOST)
+        .subquery()
     )
-    received = connection.execute(query).scalar()
+    # As text: on SQLite a bad date in one row must not cost the other metrics.
+    query = sa.select(sa.type_coerce(sa.func.min(first.c.at), sa.types.NullType()))
+    oldest = connection.execute(query).scalar()
     try:
-        return 0.0 if received is None else max(0.0, (now - aware(received)).total_seconds())
+        return 0.0 if oldest is None else max(0.0, (now - aware(oldest)).total_seconds())
     except ValueError:
         return 0.0
 

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from backend.services.claiming import Following
 from backend.services.collection import own_request
 from backend.services.dsar_collectors import collection
+from backend.services.metrics import _longest_due_seconds
 from backend.services.outlook import look
 from backend.services.requests import Requests
 from backend.services.retention import Retention
@@ -112,6 +113,7 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
             "list": lambda: requests.list(statuses=None, limit=50),
             "list failed": lambda: requests.list(statuses=["failed"], limit=50),
             "find": lambda: requests.find("R-77"),
+            "longest due": lambda: control.read(lambda c: _longest_due_seconds(c, far)),
             "own request": lambda: control.run(lambda c: c.execute(*own)),
         }
         event.listen(services.runtime.control, "before_cursor_execute", note)
@@ -127,6 +129,6 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
         assert found, name
         for plan in found:
             assert not reads_the_table(plan), (name, plan)
-    for name in ("claim", "following", "prune"):
+    for name in ("claim", "following", "prune", "longest due"):
         # A sort would lock every row (MariaDB) or read every due one before the first is had.
         assert not any(sorts(plan) for plan in plans[name]), (name, plans[name])

@@ -24,6 +24,7 @@ from backend.addresses import Address, parse_address
 from backend.errors import ConfigurationError, SchemaError
 from backend.metric_names import GAUGE, METRICS, OUTCOMES
 from backend.models import DSARAttempt
+from backend.services.cases import Cases
 from backend.services.metrics import read_state
 from backend.settings import CHECKOUT_ROOT, Settings
 from scheduler.measuring import measure
@@ -102,6 +103,32 @@ def test_state_counts_what_a_person_must_look_at(world: World) -> None:
     }
     assert (state.overdue, state.nearly_due) == (2, 1)
     assert abs(state.oldest_pending_seconds - 40 * 86400) < 120
+
+
+def test_state_of_what_is_due_leaves_out_held_and_backing_off_whose_deadline_still_counts(
+    world: World,
+) -> None:
+    now = datetime.now(UTC)
+    world.people(Person(7, runs=1))
+    world.request(7, "HELD", requested_at=now - timedelta(days=27))
+    world.request(7, "LATER", requested_at=now - timedelta(days=20))
+    world.update("LATER", next_attempt_at=now + timedelta(hours=1))
+    world.request(7, "AGAIN", requested_at=now - timedelta(days=10))
+    world.update("AGAIN", next_attempt_at=now - timedelta(hours=2))
+
+    with world.services() as services:
+        Cases(services.controller).hold("HELD", reason="asked for proof")
+        first = read_state(services.controller)
+        Cases(services.controller).resume("HELD")
+        world.update("AGAIN", next_attempt_at=now + timedelta(hours=2))
+        second = read_state(services.controller)
+        world.request(7, "APPLICATION", requested_at=now - timedelta(days=3))
+        third = read_state(services.controller)
+
+    assert (first.nearly_due, first.overdue) == (1, 0)
+    assert abs(first.oldest_pending_seconds - 2 * 3600) < 120
+    assert second.oldest_pending_seconds < 120
+    assert abs(third.oldest_pending_seconds - 3 * 86400) < 120
 
 
 def test_state_with_a_date_that_is_none_still_counts(sqlite_world: World) -> None:
