@@ -61,6 +61,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "dsar_export_duration_seconds": Metric(HISTOGRAM, "Duration of completed exports."),
     "dsar_exported_rows_total": Metric(COUNTER, "Rows in completed exports."),
     "dsar_exported_bytes_total": Metric(COUNTER, "Bytes of completed exports' ZIP files."),
+    "dsar_files_not_included_total": Metric(
+        COUNTER, "Files that completed exports lack, each named with its reason in its archive."
+    ),
     "dsar_log_keys_dropped_total": Metric(
         COUNTER, "Log keys and values that the allow-list dropped."
     ),

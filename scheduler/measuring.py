@@ -59,6 +59,7 @@ def _count(news: Book, group: AttemptGroup) -> None:
     if group.outcome == DSARAttempt.OUTCOME_COMPLETED:
         news.add("dsar_exported_rows_total", group.rows)
         news.add("dsar_exported_bytes_total", group.bytes)
+        news.add("dsar_files_not_included_total", group.files_not_included)
         news.observe_many("dsar_export_duration_seconds", group.buckets, group.count, group.seconds)
 
 

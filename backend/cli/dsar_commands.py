@@ -189,6 +189,8 @@ def export(reference_id: str) -> None:
     if not result["ok"]:
         click.echo(f"error: {result['error']}", err=True)
         sys.exit(result["exit_code"])
+    for listing, count in result["meta"]["files_not_included"].items():
+        click.echo(f"warning: {listing} names {count} file(s) that are not included", err=True)
 
 
 @dsar.command(name="list")
@@ -262,12 +264,16 @@ def show_request(reference_id: str, json_wanted: bool) -> None:
     with operator() as requests:
         details = requests.find(reference_id)
     columns = ("attempt", "worker", "started_at", "outcome", "duration_ms", "bytes", "error_code")
+    lacking = "files_not_included"
 
     def on_terminal() -> None:
         print_table("request", ("what", "value"), list(asdict(details.request).items()))
-        rows = [[attempt[column] for column in columns] for attempt in details.attempts]
-        optional = ("error_code", "duration_ms", "bytes", "worker")
-        print_table("attempts", columns, rows, optional=optional)
+        rows = [
+            [*(attempt[column] for column in columns), attempt[lacking] or None]
+            for attempt in details.attempts
+        ]
+        optional = ("error_code", lacking, "duration_ms", "bytes", "worker")
+        print_table("attempts", (*columns, lacking), rows, optional=optional)
 
     show(
         {"request": asdict(details.request), "attempts": list(details.attempts)},

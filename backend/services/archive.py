@@ -71,6 +71,11 @@ class Packed:
     absent: dict[str, int] = field(default_factory=dict)
     size: int = 0
 
+    @property
+    def files_not_included(self) -> int:
+        """How many files are not in, whatever list names them."""
+        return sum(self.absent.values())
+
 
 def root_folder(key: str, generated_at: datetime) -> str:
     """The archive's one root folder, for a reference (or a user id) and an aware UTC instant."""

@@ -35,6 +35,7 @@ from backend.models import DSARAttempt
 from backend.package_files import require_whole
 from backend.references import is_usable_reference
 from backend.services import session_guard
+from backend.services.archive import Packed
 from backend.services.assembly import Services, worker_name
 from backend.services.claiming import Following
 from backend.services.claims import Disposal
@@ -177,7 +178,7 @@ class _Attempt:
         version = self._store.check(claim.request_id, claim.token)
         written.require(version)
         keeper.checkpoint()
-        path = self._record(version, packed.rows)
+        path = self._record(version, packed)
         self._tidy()
         log.info(
             "export_completed",
@@ -186,6 +187,9 @@ class _Attempt:
             bytes=version.size,
             duration_ms=self._elapsed_ms(),
         )
+        if packed.files_not_included:
+            # Each is named, with its reason, in the archive; this is for who can mend it.
+            log.warning("files_not_included", count=packed.files_not_included)
         return {
             "ok": True,
             "file_path": path,
@@ -195,7 +199,7 @@ class _Attempt:
             "outcome": DSARAttempt.OUTCOME_COMPLETED,
         }
 
-    def _record(self, version: Version, rows: int) -> str:
+    def _record(self, version: Version, packed: Packed) -> str:
         claim = self._claim
 
         def publish() -> str:
@@ -210,7 +214,13 @@ class _Attempt:
         self._may_be_recorded = True
         try:
             return self._claims.record(
-                claim, version, rows, publish, patience=self._patience(), following=self._following
+                claim,
+                version,
+                packed.rows,
+                publish,
+                patience=self._patience(),
+                following=self._following,
+                files_not_included=packed.files_not_included,
             )
         except DSARError:
             self._may_be_recorded = False

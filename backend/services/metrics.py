@@ -56,6 +56,7 @@ class AttemptGroup:
     count: int
     rows: int
     bytes: int
+    files_not_included: int
     seconds: float
     buckets: Sequence[int]
 
@@ -100,6 +101,7 @@ def read_attempts(control: Controller, sweep_id: str) -> list[AttemptGroup]:
             sa.func.count(),
             sa.func.sum(a.rows),
             sa.func.sum(a.bytes),
+            sa.func.sum(a.files_not_included),
             sa.func.sum(a.duration_ms),
             *within,
         )
@@ -139,7 +141,14 @@ def _longest_due_seconds(connection: Connection, now: datetime) -> float:
 
 
 def _group(
-    outcome: str, error_code: str | None, count: int, rows: Any, size: Any, ms: Any, *within: Any
+    outcome: str,
+    error_code: str | None,
+    count: int,
+    rows: Any,
+    size: Any,
+    files: Any,
+    ms: Any,
+    *within: Any,
 ) -> AttemptGroup:
     # MariaDB and PostgreSQL sum integers to decimals, and nothing to NULL.
     return AttemptGroup(
@@ -148,6 +157,7 @@ def _group(
         count=count,
         rows=int(rows or 0),
         bytes=int(size or 0),
+        files_not_included=int(files or 0),
         seconds=float(ms or 0) / 1000,
         buckets=[int(each or 0) for each in within],
     )

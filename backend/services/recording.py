@@ -48,6 +48,7 @@ class _Exported:
     claim: Claim
     version: Version
     rows: int
+    files_not_included: int
     publish: Callable[[], str]
 
 
@@ -73,6 +74,7 @@ class Recording(Claiming):
         *,
         patience: Callable[[], None],
         following: Following | None = None,
+        files_not_included: int = 0,
     ) -> str:
         """Publish a durable version and record it as the request's export: COMMIT decides.
 
@@ -82,9 +84,10 @@ class Recording(Claiming):
         ``Superseded`` when the claim is no longer current (nothing was recorded);
         ``OutcomeUnknown`` when the answer to the COMMIT was lost and ``patience``, called before
         every further look, raised that: a claim that followed, if it took effect, is reclaimed.
+        ``rows`` and ``files_not_included`` (how many the version lacks) are noted in the trail.
         """
         tried = _Tried()
-        exported = _Exported(claim, version, rows, publish)
+        exported = _Exported(claim, version, rows, files_not_included, publish)
         while True:
             try:
                 self._control.run(
@@ -115,7 +118,12 @@ class Recording(Claiming):
         tried.times, tried.looked, tried.claim = tried.times + 1, False, None
         now = self._lock_current(connection, claim)["now"]
         tried.path = exported.publish()
-        ended = {"rows": exported.rows, "bytes": version.size, "sha256": version.sha256}
+        ended = {
+            "rows": exported.rows,
+            "bytes": version.size,
+            "sha256": version.sha256,
+            "files_not_included": exported.files_not_included,
+        }
         steps = (
             self._recording(claim, version, tried.path, now),
             ending_attempt(claim, now, DSARAttempt.OUTCOME_COMPLETED, **ended),

@@ -396,10 +396,25 @@ def test_files_that_rows_name_go_into_the_archive(tmp_path: Path) -> None:
     assert meta["files_not_included"] == {"messages_files.json": 1}
     assert b"what is stored as its place leads to no file of ours" in members["index.html"]
     assert b"[subject]" not in b"".join(members.values())
+    tell_the_operator_of_a_missing_file(world)
     (tmp_path / "sections.toml").write_text(toml.replace('"uploads"', '"nowhere"'), "utf-8")
     with world.services() as services, pytest.raises(SectionError, match=r"no folder .*nowhere"):
         collection(services.runtime)
     world.close()
+
+
+def tell_the_operator_of_a_missing_file(world: World) -> None:
+    textfile = world.root / "dsar.prom"
+    assert world.dsar("request", "--user-id", "880042", "--reference", "R").returncode == 0
+    done = world.sweep(metrics_textfile=textfile)
+    assert done.json["completed"] == 1, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "files_not_included" in line]
+    assert (json.loads(told)["level"], json.loads(told)["count"]) == ("warning", 1)
+    assert "\ndsar_files_not_included_total 1.0\n" in textfile.read_text("utf-8")
+    again = world.dsar("export", "R")
+    assert (again.returncode, "messages_files.json names 1 file" in again.stderr) == (0, True)
+    attempts = world.dsar("show", "R").json["attempts"]
+    assert [attempt["files_not_included"] for attempt in attempts] == [1, 1]
 
 
 def test_files_that_a_function_yields_go_into_the_archive(tmp_path: Path) -> None:
