@@ -76,9 +76,10 @@ class Requests:
         """Insert a pending request, and tell of the same person's other open ones.
 
         Without a reference it gets a random one; without ``received_at`` (aware) the database's
-        present counts as receipt. With ``join`` nothing is inserted where the person has a request
-        that waits or is being exported: the oldest such is returned, whose deadline is the earlier
-        one. Two calls at the same instant may open two all the same.
+        present counts as receipt; a sweep may take it from that present on. With ``join`` nothing
+        is inserted where the person has a request that waits or is being exported: the oldest such
+        is returned, whose deadline is the earlier one. Two calls at the same instant may open two
+        all the same.
 
         Raises ``BadReference`` when the reference is unusable or taken, ``UsageError`` for a
         receipt in the future. Without ``join`` not to be repeated: each call opens a request.
@@ -102,6 +103,8 @@ class Requests:
                     gdpr_reference_id=reference,
                     status=DSARRequest.STATUS_PENDING,
                     requested_at=at,
+                    # Due since now, not since receipt: nobody could have swept it before.
+                    next_attempt_at=now,
                 )
             )
             return reference, list(others)

@@ -21,6 +21,8 @@ from backend.services.doctor import database
 from backend.services.doctor.checks import BAD, OK, WARN, Check, made
 from backend.services.doctor.examination import examine
 from backend.services.dsar_collectors import collection
+from backend.services.metrics import read_state
+from backend.services.requests import Requests
 from tests.factories import Person
 from tests.harness import World
 
@@ -80,6 +82,26 @@ def test_doctor_command_exits_with_one_and_prints_remedies(sqlite_world: World) 
     assert all(check["remedy"] for check in found.values() if check["state"] != OK)
     assert done.stderr.splitlines() == ["error: 2 check(s) are bad; the remedy stands beside each"]
     assert "OLD" not in done.stdout
+
+
+def test_doctor_request_entered_with_its_day_of_receipt_is_not_yet_unswept(world: World) -> None:
+    world.people(Person(7, runs=1))
+    received = datetime.now(UTC) - timedelta(days=9)
+    with world.services() as services:
+        Requests(services.controller).open(7, reference_id="LETTER", received_at=received)
+        assert read_state(services.controller).oldest_pending_seconds < 120
+    assert examined(world)["sweeps"].state == OK
+
+    entered = datetime.now(UTC) - timedelta(hours=1)
+    world.update("LETTER", next_attempt_at=entered)
+    check = examined(world)["sweeps"]
+    assert (check.state, check.found) == (BAD, "1 request has been due for over 15 minutes")
+    world.request(7, "APPLICATION", requested_at=entered)
+    assert examined(world)["sweeps"].found == "2 requests have been due for over 15 minutes"
+
+    with world.services() as services:
+        claim = services.claims.claim_due(datetime.now(UTC), worker="w:1")
+        assert claim is not None and claim.reference_id == "LETTER"
 
 
 def test_doctor_wrong_setting_is_its_only_finding(sqlite_world: World) -> None:

@@ -49,7 +49,8 @@ def sweeping(runtime: Runtime) -> Iterator[Check]:
         yield ok("leases", "none has run out")
     minutes = int(_UNSWEPT.total_seconds() // 60)
     if unclaimed:
-        yield bad("sweeps", f"{unclaimed} requests are due for over {minutes} minutes", remedy)
+        what = "1 request has" if unclaimed == 1 else f"{unclaimed} requests have"
+        yield bad("sweeps", f"{what} been due for over {minutes} minutes", remedy)
     else:
         yield ok("sweeps", f"nothing has been due for over {minutes} minutes")
 
@@ -58,7 +59,8 @@ def _waiting(control: Controller, connection: Connection) -> tuple[int, int]:
     r = REQUESTS.c
     now = control.now(connection)
     before = now - _UNSWEPT
-    # A row that another program inserted is due since 1970, so receipt counts, too.
+    # The later counts. Of a row that another program inserted only receipt is known: it is due
+    # since 1970.
     due = (r.next_attempt_at < before, r.requested_at < before)
     unclaimed = sa.select(sa.func.count()).where(r.status == DSARRequest.STATUS_PENDING, *due)
     lost = sa.select(sa.func.count()).where(expired(now))
