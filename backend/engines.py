@@ -289,6 +289,12 @@ def _begin_limited(connection: Connection) -> None:
         connection.exec_driver_sql(_PG_CONTROL_BEGIN)
 
 
+def shown_url(url: URL) -> str:
+    """A database's URL for people to read: without its password, wherever that stands."""
+    secret = [name for name in url.query if "passw" in name.lower()]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
+
+
 @contextmanager
 def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
     """Turn a driver's connection and lock errors into this program's.
@@ -299,7 +305,7 @@ def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        where = f"{url.render_as_string(hide_password=True)} ({key})"
+        where = f"{shown_url(url)} ({key})"
         if is_replica_conflict(error):
             raise ReplicaConflict(f"{where}: {ReplicaConflict.remedy}") from error
         if is_busy(error):

@@ -45,7 +45,7 @@ from backend.cli.store_commands import COMMANDS as STORE_COMMANDS
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
 from backend.services.control import Controller
-from backend.settings import load_settings
+from backend.settings import load_settings, unknown_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +75,9 @@ def dsar() -> None:
       dsar export GDPR-2026-17
       dsar list --status failed
     """
+    if unknown := unknown_keys():
+        names = ", ".join(unknown)
+        click.echo(f"warning: no setting reads {names}; most likely misspelt", err=True)
 
 
 @dsar.command()
@@ -88,11 +91,15 @@ def migrate(json_wanted: bool) -> None:
     Example:
       dsar migrate
     """
+    from sqlalchemy.engine import make_url
+
+    from backend.engines import shown_url
     from backend.migrations.runner import migrate as run_migrations
     from backend.services.section_binding import key_type_of
 
     settings = load_settings()
-    report = asdict(run_migrations(settings, key_type=key_type_of(settings)))
+    where = shown_url(make_url(settings.database_url))
+    report = {"database": where} | asdict(run_migrations(settings, key_type=key_type_of(settings)))
     show(
         {"ok": True, **report},
         json_wanted,

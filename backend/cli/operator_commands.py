@@ -87,7 +87,7 @@ def move_database(target: str, json_wanted: bool) -> None:
       dsar move-database --to postgresql://dsar_owner@db.example.org/dsar
       dsar move-database --to -
     """
-    from backend.engines import make_control_engine
+    from backend.engines import make_control_engine, shown_url
     from backend.services.moving import TARGET, make_tables, move, require_another
     from backend.services.section_binding import key_type_of
     from backend.settings import normalise_database_url
@@ -104,7 +104,7 @@ def move_database(target: str, json_wanted: bool) -> None:
             require_another(found.controller.engine, engine)
             make_tables(settings, url, found.runtime.clock, key_type=key_type_of(settings))
             moved = move(found.controller.engine, engine, progress=line.at)
-            where = engine.url.render_as_string(hide_password=True)
+            where = shown_url(engine.url)
         finally:
             engine.dispose()
     result = {"to": where, **moved.rows, "left_behind": list(moved.left_behind)}

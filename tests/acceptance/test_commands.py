@@ -342,6 +342,31 @@ def test_misspelt_setting_is_told(sqlite_world: World) -> None:
     assert [line["setting"] for line in done.logs] == ["DSAR_LEASE_SECOND"]
 
 
+def test_misspelt_setting_is_told_by_every_command_without_its_value(
+    sqlite_world: World,
+) -> None:
+    wrong = {"databse_url": "postgresql://u:pa55word@db/x", "lease_second": 5}
+    line = "warning: no setting reads DSAR_DATABSE_URL, DSAR_LEASE_SECOND; most likely misspelt"
+    for command in ("migrate", "list", "version", "prune"):
+        done = sqlite_world.dsar(command, **wrong)
+        assert (done.returncode, done.stderr.splitlines()) == (0, [line]), (command, done.stderr)
+        assert done.json and "pa55word" not in done.stdout
+
+
+def test_migrate_names_the_database_without_its_password(postgresql_world: World) -> None:
+    url = make_url(postgresql_world.database_url).set(password="pa55word")  # nobody is asked for it
+    text = url.render_as_string(hide_password=False)
+
+    done = postgresql_world.dsar("migrate", database_url=text)
+
+    assert done.json["database"] == text.replace("pa55word", "***")
+
+
+def test_on_a_terminal_migrate_names_the_database(sqlite_world: World) -> None:
+    shown = on_terminal(sqlite_world, "backend.cli.dsar_commands", "migrate")
+    assert "│ database" in shown and "sqlite" in shown
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from backend.engines import named_errors
+from backend.engines import named_errors, shown_url
 from backend.errors import DatabaseUnreachable
 
 URL = make_url("postgresql://dsar:pa55word@db.example.org/app")
@@ -44,3 +44,9 @@ def test_connection_that_fails_says_why_and_where(arguments: tuple[Any, ...], wo
 
     assert words in str(caught.value)
     assert str(caught.value).startswith("postgresql://dsar:***@db.example.org/app (--to): ")
+
+
+@pytest.mark.parametrize("name", ["password", "passwd", "sslpassword"])
+def test_shown_url_leaves_out_a_password_among_the_options(name: str) -> None:
+    url = make_url(f"postgresql://dsar:pa55word@/app?host=/run/postgresql&{name}=pa55word")
+    assert shown_url(url) == "postgresql://dsar:***@/app?host=%2Frun%2Fpostgresql"

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from backend.driver_errors import is_refused
-from backend.engines import CONTROL_KEY, hidden_schema, named_errors, role_of
+from backend.engines import CONTROL_KEY, hidden_schema, named_errors, role_of, shown_url
 from backend.extensions import Runtime
 from backend.failures import class_of
 from backend.migrations.runner import HEAD, VERSION_TABLE
@@ -46,7 +46,7 @@ def connection(runtime: Runtime) -> Iterator[Check]:
 
 
 def _where(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+    return shown_url(engine.url)
 
 
 def _product(opened: Connection) -> tuple[str, tuple[int, ...]]:
