@@ -7,7 +7,6 @@ under a ``json_valid`` check, as MariaDB's JSON is and Django's on SQLite: that 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import warnings
@@ -22,6 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.reflection import Inspector
 
 from backend.engines import named_errors
+from backend.services.nearest import hint
 
 # Of a table: its schema, or None for the connection's own, and its name.
 Name = tuple[str | None, str]
@@ -52,10 +52,7 @@ class Reflected:
     def hint(self, name: Name) -> str:
         """What to say of a table that is not there."""
         schema, table = plain_name(name, self.default_schema)
-        there = self.others.get(schema, [])
-        near = [each for each in there if each.lower() == table.lower()]
-        near = near or difflib.get_close_matches(table, there, n=1)
-        return f"; is {near[0]!r} meant?" if near else ""
+        return hint([table], self.others.get(schema, []))
 
 
 def plain_name(name: Name, default_schema: str | None) -> Name:

@@ -19,6 +19,7 @@ from backend.engines import make_snapshot_engine
 from backend.errors import SectionError
 from backend.extensions import Runtime
 from backend.services.collection import Collection
+from backend.services.nearest import hint
 from backend.services.reflection import Name, Reflected, plain_name, reflect, shown
 from backend.services.sections import (
     Exemption,
@@ -104,7 +105,7 @@ def _key(path: Path, table: Name, key: str, reflected: Reflected) -> sa.Column[A
             f"{reflected.hint(table)}"
         )
     if key not in found.c:
-        raise SectionError(f"{path}: subject: the table {shown(table)} has no column {key}")
+        raise _no_column(f"{path}: subject", table, found, key)
     return found.c[key]
 
 
@@ -219,4 +220,9 @@ def _ends(file: SectionsFile) -> Iterator[tuple[Name, str]]:
 
 def _require(where: str, name: Name, table: sa.Table, column: str) -> None:
     if column not in table.c:
-        raise SectionError(f"{where}: the table {shown(name)} has no column {column}")
+        raise _no_column(where, name, table, column)
+
+
+def _no_column(where: str, name: Name, table: sa.Table, column: str) -> SectionError:
+    meant = hint([column], table.c.keys())
+    return SectionError(f"{where}: the table {shown(name)} has no column {column}{meant}")

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
+from backend.services.nearest import hint
 from backend.services.subject_keys import bound
 from backend.services.wording import FALLBACK_LANGUAGE, Text, Wording, in_language
 
@@ -247,20 +248,19 @@ class TableSection:
         real = {column.name for column in self.table.columns}
         declared = set(self.columns)
         where = f"section {self.name!r} ({self.table.name})"
-        if missing := sorted(real - declared):
-            raise SectionError(
-                f"{where}: no disposition for {', '.join(missing)}; "
-                "declare each one exported, withheld or masked"
-            )
         named = {*self.order_by, *(c for path in self.owner_paths for c in path.first_columns)}
-        named |= self.deciding_columns()
         if self.leave_out_deleted:
             named.add(self.leave_out_deleted.column)
         if self.language:
             named.add(self.language)
-        named |= {*self.wording.labels, *self.wording.units, *self.files}
+        named |= {*self.deciding_columns(), *self.wording.labels, *self.wording.units, *self.files}
         if unknown := sorted((declared | named) - real):
-            raise SectionError(f"{where}: the table has no column {', '.join(unknown)}")
+            lacks = f"the table has no column {', '.join(unknown)}"
+            raise SectionError(f"{where}: {lacks}{hint(unknown, real)}")
+        # Second: a column whose name is misspelt has no disposition either.
+        if missing := sorted(real - declared):
+            lacks = f"no disposition for {', '.join(missing)}"
+            raise SectionError(f"{where}: {lacks}; declare each one exported, withheld or masked")
         shown = {name for name, each in self.columns.items() if isinstance(each, Exported)}
         if hidden := sorted(set(self.files) - shown):
             raise SectionError(f"{where}: files: {', '.join(hidden)} must be exported as well")

@@ -7,7 +7,6 @@ type, a column with two dispositions are refused, each by file, section and key.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backend.errors import SectionError
+from backend.services.nearest import hint
 from backend.services.sections import Disposition, Exported, Facts, Masked, Withheld
 from backend.services.wording import Wording
 
@@ -324,8 +324,7 @@ def _text(text: object) -> object:
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = f"; is {near[0]!r} meant?" if near else f"; known are {', '.join(known)}"
+    meant = hint([name], known) or f"; known are {', '.join(known)}"
     return f"there is no key {name!r}{meant}"
 
 
