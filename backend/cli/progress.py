@@ -31,13 +31,14 @@ class Silent:
 class _Bar(Silent):
     def __init__(self, progress: Any, text: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(text, total=None)
+        self._task = progress.add_task(text, total=None, count="")
 
     def says(self, text: str) -> None:
         self._progress.update(self._task, description=text)
 
     def at(self, done: int, total: int | None = None) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+        count = f"{done:,}" if total is None else f"{done:,}/{total:,}"
+        self._progress.update(self._task, completed=done, total=total, count=count)
 
     def note(self, line: str) -> None:
         self._progress.console.print(line)
@@ -50,13 +51,13 @@ def progress(text: str, *, wanted: bool = True) -> Iterator[Silent]:
         yield Silent()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         console=Console(stderr=True, highlight=False),
         transient=True,
     ) as line:
