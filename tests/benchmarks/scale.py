@@ -62,6 +62,11 @@ def _requests(size: int, status: str) -> Iterator[dict[str, Any]]:
         }
 
 
+# Where a claim's 3.8 ms go on MariaDB, among a million pending (medians of 500, timed around the
+# driver's calls): the SELECT that locks takes 1.1, the UPDATE 0.6, the trail's INSERT 0.4, COMMIT
+# with its flush 0.6; the rest, and half of the SELECT, is SQLAlchemy's and PyMySQL's own work (2.0
+# ms of processor time, on the slower of two machines). The pool's ROLLBACK behind each COMMIT was
+# 0.2 more.
 def _claims(place: Place, work: str, count: int) -> Row:
     """Claims one after the other, each a transaction of its own, timed around the call."""
     with _services(place) as services:
