@@ -77,8 +77,8 @@ _MARIADB_SESSION: Final = (
     f"max_statement_time = {STATEMENT_SECONDS}, "
     f"idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}"
 )
-# SERVER_STATUS_IN_TRANS of the protocol.
-_IN_TRANSACTION: Final = 1
+# Set in a connection's ``info`` by whoever ended its transaction and heard that it is ended.
+SETTLED: Final = "dsar_settled"
 
 _SQLITE_CONTROL: Final = ("journal_mode = WAL", "synchronous = FULL")
 # WAL is a property of the file: not set on one that is only read, and may be another program's.
@@ -166,7 +166,7 @@ def _make_mariadb(url: URL, session: str, **options: Any) -> Engine:
     """``session``: the statement that each new connection begins with."""
     arguments = {"connect_timeout": CONNECT_SECONDS, "init_command": session}
     engine = _make(url, connect_args=arguments, pool_reset_on_return=None, **options)
-    event.listen(engine, "reset", _end_open_transaction)
+    event.listen(engine, "reset", _end_unsettled)
     return engine
 
 
@@ -267,16 +267,14 @@ def _read_any_text(connection: Any, _: object) -> None:
     connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
 
 
-def _end_open_transaction(connection: Any, _: object, state: PoolResetState) -> None:
-    """Leave a connection that goes back to the pool no transaction: ROLLBACK, if one may be open.
+def _end_unsettled(connection: Any, record: Any, state: PoolResetState) -> None:
+    """Leave a connection that goes back to the pool no transaction: ROLLBACK, unless it is settled.
 
     The pool's own way is a ROLLBACK each time, also behind a COMMIT: a trip of each transaction.
-    The server says with each answer to a write or a COMMIT whether one is open; one that only read
-    was ended by SQLAlchemy's connection, which is what ``transaction_was_reset`` tells.
+    Not by what the driver knows of the server's state: it takes no note of it with a result.
     """
-    if not (state.transaction_was_reset or state.terminate_only) and (
-        connection.server_status & _IN_TRANSACTION
-    ):
+    settled = record is not None and record.info.pop(SETTLED, False)
+    if not (settled or state.transaction_was_reset or state.terminate_only):
         connection.rollback()
 
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
-from backend.engines import BEGINS_LATE, CONTROL_KEY, named_errors, reading
+from backend.engines import BEGINS_LATE, CONTROL_KEY, SETTLED, named_errors, reading
 from backend.errors import DatabaseBusy
 
 _TRIES: Final = 4
@@ -53,6 +53,7 @@ class Controller:
                 connection.execution_options(**{BEGINS_LATE: True})
             with connection.begin():
                 yield connection
+            connection.info[SETTLED] = True
 
     def run(self, work: Callable[[Connection], Result], *, late: bool = False) -> Result:
         """Run ``work`` in a control transaction, again (a bounded number of times) when busy.

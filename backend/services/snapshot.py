@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
-from backend.engines import SNAPSHOT_IDLE_SECONDS, named_errors
+from backend.engines import SETTLED, SNAPSHOT_IDLE_SECONDS, named_errors
 from backend.services.faithful import faithful
 from backend.services.fetching import (
     Checkpoint,
@@ -243,6 +243,7 @@ def open_snapshot(
                 yield snapshot
                 snapshot.end()
                 transaction.rollback()
+                connection.info[SETTLED] = True
         finally:
             connection.close()
 
@@ -278,7 +279,7 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
         return _begin_on_postgresql(connection, statement_seconds)
     # Of the session, not of the transaction; and it is the same each time.
     if connection.info.get("statement_seconds") != statement_seconds:
-        connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:.0f}")
+        connection.exec_driver_sql(f"SET SESSION max_statement_time = {statement_seconds:f}")
         connection.info["statement_seconds"] = statement_seconds
     connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     return _aware(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one())
