@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.benchmarks.publish import FOLDER, KEPT, publish
 from tests.benchmarks.report import Check, markdown, row_of
 from tests.benchmarks.startup import statements_in
 from tests.benchmarks.summary import summary
+from tests.harness import wait_for
 
 
 def test_benchmark_tiny_on_sqlite_writes_every_part_of_its_table(tmp_path: Path) -> None:
@@ -45,6 +47,38 @@ def test_benchmark_tiny_on_sqlite_writes_every_part_of_its_table(tmp_path: Path)
     costs = [cost for row in rows if row["series"] for cost in row["series"]["costs"]]
     assert all(cost["seconds"] > 0 for cost in costs)
     assert (tmp_path / "table.md").read_text() in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_benchmark_that_is_ended_leaves_no_server_and_no_files(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks", "--form", "tiny", "--only", "small"]
+    results = tmp_path / "results"
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    benchmark = subprocess.Popen(
+        [*command, "--database", "postgresql", "--results", str(results)],
+        cwd=CHECKOUT_ROOT,
+        env=os.environ | {"TMPDIR": str(folder)},
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: any(folder.glob("**/postmaster.pid")), "the server")
+    (pid_file,) = folder.glob("**/postmaster.pid")
+    server = int(pid_file.read_text().split()[0])
+    benchmark.send_signal(number)
+    assert benchmark.wait(60) == 128 + number
+    assert not Path(f"/proc/{server}").exists()
+    assert not [path for path in folder.rglob("*") if "dsar" in path.name]
+
+
+def test_benchmark_whose_results_have_no_place_says_so_before_it_measures(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "tests.benchmarks", "--results", str(tmp_path / "file" / "x")]
+    done = subprocess.run(
+        command, cwd=CHECKOUT_ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, "Not a directory" in done.stderr) == (2, True), done.stderr
 
 
 def test_cost_of_process_is_its_own_and_not_that_of_who_started_it(tmp_path: Path) -> None:

@@ -131,8 +131,11 @@ def main(
       python -m tests.benchmarks --quick --only big,small
       python -m tests.benchmarks --only big --rows 10000 --rows 300000 --rounds 3
     """
-    # What ends it otherwise leaves its servers running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _leave_nothing_running()
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--results: {results} cannot be made: {error.strerror}") from None
     name = "quick" if quick else form
     chosen = FORMS[name]
     kinds = _chosen(databases, KINDS, "--database")
@@ -162,6 +165,15 @@ def main(
     _show(rows, environment)
     written = ["table.md", "summary.md", "results.json", *(["plot.png"] if drawn else [])]
     click.echo(f"written to {results}: {', '.join(written)}")
+    if not drawn:
+        click.echo("no plot: there was nothing to draw, or matplotlib is not installed", err=True)
+
+
+def _leave_nothing_running() -> None:
+    """Have what ends it, a closed terminal too, end its servers and delete its files."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _chosen(text: str | None, known: tuple[str, ...], option: str) -> tuple[str, ...]:
