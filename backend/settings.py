@@ -36,7 +36,8 @@ from backend.recipients import parse_recipient
 PREFIX: Final = "DSAR_"
 CHECKOUT_ROOT: Final = Path(__file__).resolve().parent.parent
 
-# Names that people write, and the driver this program ships an extra for.
+# Names that people write, and the driver this program is made for and has an extra of. It reads
+# below SQLAlchemy, so another one that an application's URL names (psycopg2, mysqldb) cannot serve.
 _DRIVERS: Final = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -84,7 +85,7 @@ def normalise_database_url(text: str) -> str:
         raise ValueError(
             "is not a database URL; write for example postgresql://user@host/name"
         ) from None
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    url = url.set(drivername=_DRIVERS.get(url.get_backend_name(), url.drivername))
     backend_name = url.get_backend_name()
     if backend_name not in _SUPPORTED:
         raise ValueError(f"names the database {backend_name!r}; use postgresql, mariadb or sqlite")

@@ -91,6 +91,8 @@ def test_load_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch)
         ("postgresql://u:p@h/x", "postgresql+psycopg://u:p@h/x"),
         ("mariadb://u:p@h/x", "mariadb+pymysql://u:p@h/x"),
         ("mysql://u:p@h/x", "mysql+pymysql://u:p@h/x"),
+        ("postgresql+psycopg2://u:p@h/x", "postgresql+psycopg://u:p@h/x"),
+        ("mysql+mysqldb://u:p@h/x", "mysql+pymysql://u:p@h/x"),
         ("sqlite:////a/b.sqlite3", "sqlite:////a/b.sqlite3"),
     ],
 )
