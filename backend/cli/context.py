@@ -27,19 +27,24 @@ if TYPE_CHECKING:
 @contextmanager
 def application() -> Iterator[Runtime]:
     """An application context: Flask's own, the one that ``flask --app`` names, or a new one."""
-    if has_app_context():
-        yield current_runtime()
+    if has_app_context():  # where an application gave the group to its own app.cli
+        yield _logging(current_runtime())
         return
     context = click.get_current_context(silent=True)
     info = context.find_object(ScriptInfo) if context else None
     app = info.load_app() if info is not None else create_app()
     with app.app_context():
-        runtime = current_runtime()
-        configure_logging(runtime.settings.log_level, runtime.settings.log_format)
+        runtime = _logging(current_runtime())
         try:
             yield runtime
         finally:
             runtime.disconnect()
+
+
+def _logging(runtime: Runtime) -> Runtime:
+    """Have what this command logs go through the allow-list to stderr: stdout is the result's."""
+    configure_logging(runtime.settings.log_level, runtime.settings.log_format)
+    return runtime
 
 
 @contextmanager

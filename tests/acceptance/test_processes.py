@@ -348,13 +348,27 @@ def test_sweep_full_store_ends_early_without_using_an_attempt(world: World) -> N
     assert {row["status"] for row in world.rows()} == {"pending"}
 
 
+# An application that has the commands under a name of its own.
+_OWN_COMMAND = """
+from backend.app import create_app
+from backend.cli.dsar_commands import dsar
+
+app = create_app()
+app.cli.add_command(dsar, "privacy")
+"""
+
+
 def test_export_command_works_on_flask_and_by_module(world: World) -> None:
     world.people(Person(7, runs=2))
     world.request(7, "GDPR-TEST-123")
     first = world.dsar("export", "GDPR-TEST-123")
     second = world.run("flask", "--app", "backend.app", "dsar", "export", "GDPR-TEST-123")
-    for done in (first, second):
+    own = world.root / "own.py"
+    own.write_text(_OWN_COMMAND)
+    third = world.run("flask", "--app", str(own), "privacy", "export", "GDPR-TEST-123")
+    for done in (first, second, third):
         assert done.returncode == 0, done.stderr
+        assert "export_completed" in done.stderr
         assert done.json["ok"] is True
         assert Path(done.json["file_path"]) == world.public("GDPR-TEST-123")
     with world.begin() as connection:
