@@ -1,7 +1,8 @@
 """The demonstration: invented people, pending requests, one sweep, and what came of it.
 
-``make demo`` runs it. It has a folder of its own, with an embedded SQLite, so it touches no other
-requests and may be run again and again: each time it begins by emptying that folder.
+``make demo`` runs it. It works on the embedded SQLite of the checkout and touches nothing but the
+people and requests that it made itself, so it may be run again and again; where somebody's own
+requests wait, which its sweep would take, it does nothing and says so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from backend.engines import make_control_engine
 from backend.migrations.runner import migrate
-from backend.models import DSARRequest
+from backend.models import ApiToken, AuditLog, DSARRequest, User, Workflow, WorkflowRun
 from backend.settings import CHECKOUT_ROOT, load_settings
 from tests.factories import START, Person, insert_people, insert_request, table
 
@@ -40,26 +41,31 @@ REQUESTS = {
     "GDPR-DEMO-EMPTY": 900_005,
     "GDPR-DEMO-BERLIN": 900_006,
 }
-FOLDER = CHECKOUT_ROOT / "instance" / "demo"
-EXPORTS = FOLDER / "exports"
-SETTINGS = {
-    "DSAR_DATABASE_URL": f"sqlite:///{FOLDER / 'dsar.sqlite3'}",
-    "DSAR_EXPORT_ROOT": str(EXPORTS),
-    "DSAR_CONTROLLER_NAME": "Example Ltd",
-    "DSAR_CONTROLLER_CONTACT": "privacy@example.org",
-    "DSAR_COMPLAINT_AUTHORITY": "the authority of the place where you live",
-}
+EXPORTS = CHECKOUT_ROOT / "backend" / "exports" / "dsar"
 console = Console()
 
 
 def main() -> int:
-    # Whatever the environment or another .env says, the demonstration works on its folder alone.
+    # Whatever the environment or a .env says, the demonstration works on the checkout alone.
     for key in [key for key in os.environ if key.startswith("DSAR_")]:
         del os.environ[key]
-    _empty_folder()
-    os.chdir(FOLDER)
+    database = CHECKOUT_ROOT / "instance" / "dsar.sqlite3"
+    os.environ["DSAR_DATABASE_URL"] = f"sqlite:///{database}"
+    os.environ["DSAR_EXPORT_ROOT"] = str(EXPORTS)
+    os.environ["DSAR_CONTROLLER_NAME"] = "Example Ltd"
+    os.environ["DSAR_CONTROLLER_CONTACT"] = "privacy@example.org"
+    os.environ["DSAR_COMPLAINT_AUTHORITY"] = "the authority of the place where you live"
     settings = load_settings()
     migrate(settings)
+    if others := _others_waiting(settings.database_url):
+        print(
+            f"{others} request(s) in {database.relative_to(CHECKOUT_ROOT)} are not the "
+            "demonstration's, and its sweep would export them by its own sections. Give yours "
+            "another database (DSAR_DATABASE_URL, DSAR_EXPORT_ROOT), or end them first; see: "
+            ".venv/bin/dsar list",
+            file=sys.stderr,
+        )
+        return 1
     _seed(settings.database_url)
     console.print(f"[bold]{len(PEOPLE)}[/] invented people, [bold]{len(REQUESTS)}[/] requests")
     console.print("[dim]$ python -m scheduler sweep --once[/]")
@@ -67,32 +73,52 @@ def main() -> int:
     if done.returncode:
         return done.returncode
     _show_results(settings.database_url)
-    page = _unpack(EXPORTS / "levqor-dsar-GDPR-TEST-123.zip", FOLDER / "unpacked")
+    page = _unpack(EXPORTS / "levqor-dsar-GDPR-TEST-123.zip")
     console.print("\nWhat the person gets to read, to be opened in a browser:")
     console.print(f"  {page.relative_to(CHECKOUT_ROOT)}", highlight=False, soft_wrap=True)
     console.print(
-        f"\nIn the demonstration's folder, whose .env has its settings, try:\n"
-        f"  cd {FOLDER.relative_to(CHECKOUT_ROOT)}\n"
-        "  ../../.venv/bin/dsar list --status completed\n"
-        "  ../../.venv/bin/dsar show GDPR-DEMO-BIG\n"
-        "  ../../.venv/bin/dsar export GDPR-TEST-123",
+        "\nExport one again:\n"
+        f"  DSAR_CONTROLLER_NAME='{os.environ['DSAR_CONTROLLER_NAME']}' "
+        ".venv/bin/python -m backend.cli.dsar_commands export GDPR-TEST-123\n"
+        "Look at the requests, and at one of them:\n"
+        "  .venv/bin/dsar list --status completed\n"
+        "  .venv/bin/dsar show GDPR-DEMO-BIG",
         highlight=False,
+        soft_wrap=True,
     )
     return 0
 
 
-def _empty_folder() -> None:
-    """The folder as it begins: without an earlier demonstration, with the settings of this one."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for each in FOLDER.iterdir():  # not the folder itself: somebody's shell may be in it
-        shutil.rmtree(each) if each.is_dir() else each.unlink()
-    lines = [f"{name}={value}\n" for name, value in SETTINGS.items()]
-    (FOLDER / ".env").write_text("".join(lines), encoding="utf-8")
+def _others_waiting(database_url: str) -> int:
+    """How many requests a sweep would take that no demonstration made."""
+    requests = table(DSARRequest)
+    waiting = requests.c.status.in_((DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING))
+    reference = requests.c.gdpr_reference_id
+    ours = sa.and_(reference.is_not(None), reference.in_(REQUESTS))
+    query = sa.select(sa.func.count()).select_from(requests).where(waiting, sa.not_(ours))
+    engine = make_control_engine(database_url)
+    with engine.connect() as connection:
+        count = int(connection.execute(query).scalar_one())
+    engine.dispose()
+    return count
 
 
 def _seed(database_url: str) -> None:
+    """Make the people and requests anew; delete those of an earlier demonstration first."""
+    ids = [person.user_id for person in PEOPLE]
     engine = make_control_engine(database_url)
+    requests = table(DSARRequest)
     with engine.begin() as connection:
+        connection.execute(sa.delete(requests).where(requests.c.gdpr_reference_id.in_(REQUESTS)))
+        for model, column in (
+            (AuditLog, "actor_user_id"),
+            (AuditLog, "subject_user_id"),
+            (ApiToken, "user_id"),
+            (WorkflowRun, "user_id"),
+            (Workflow, "user_id"),
+            (User, "id"),
+        ):
+            connection.execute(sa.delete(table(model)).where(table(model).c[column].in_(ids)))
         insert_people(connection, PEOPLE, staff=STAFF)
         for reference, user_id in REQUESTS.items():
             insert_request(connection, user_id, reference, requested_at=START)
@@ -111,7 +137,7 @@ def _show_results(database_url: str) -> None:
             requests.c.status,
             requests.c.export_bytes_size,
             requests.c.export_storage_path,
-        )
+        ).where(requests.c.gdpr_reference_id.in_(REQUESTS))
         for reference, status, size, path in connection.execute(query.order_by(requests.c.id)):
             name = Path(path).relative_to(CHECKOUT_ROOT) if path else "–"
             shown.add_row(reference, status, f"{size or 0:,}", str(name))
@@ -119,8 +145,10 @@ def _show_results(database_url: str) -> None:
     console.print(shown)
 
 
-def _unpack(path: Path, folder: Path) -> Path:
+def _unpack(path: Path) -> Path:
     """Show what is in an archive, unpack it, and return the page to begin with."""
+    folder = CHECKOUT_ROOT / "instance" / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
     shown = Table(title=f"inside {path.name}", title_justify="left", title_style="bold")
     for heading in ("member", "bytes", "rows"):
         shown.add_column(heading)
