@@ -170,6 +170,19 @@ def advice(error: BaseException) -> tuple[str, str] | None:
     return None
 
 
+def explain(error: BaseException) -> str:
+    """One line for the operator about an export that failed.
+
+    A message that is not ours may quote data, so it is not shown; of a right that is missing the
+    table and the GRANT are.
+    """
+    if isinstance(error, DSARError):
+        return str(error)
+    if is_driver_error(error) and (told := advice(error)):
+        return f"the export failed: {'; '.join(told)}"
+    return f"the export failed: {failure_of(error).summary()}"
+
+
 def _grant(words: str, statement: str) -> str:
     """The GRANT that a refusal's words ask for; "" where they are in another language."""
     verb = statement.lstrip().partition(" ")[0].upper()

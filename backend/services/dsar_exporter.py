@@ -29,7 +29,7 @@ from backend.errors import (
     Superseded,
 )
 from backend.extensions import current_runtime, db
-from backend.failures import Failure, Kind, advice, failure_of
+from backend.failures import Failure, Kind, explain, failure_of
 from backend.logs import get_logger
 from backend.models import DSARAttempt
 from backend.package_files import require_whole
@@ -292,7 +292,7 @@ class _Attempt:
         self._log_end(failure, disposal)
         return {
             "ok": False,
-            "error": _explain(error, failure),
+            "error": explain(error),
             "reference_id": self._claim.reference_id,
             "error_code": failure.code,
             "exit_code": error.exit_code if isinstance(error, DSARError) else 1,
@@ -390,17 +390,6 @@ def _subject_of(claim: Claim) -> Subject:
             f"request {claim.request_id} has no associated user; set its user_id, then: dsar retry"
         )
     return Subject(claim.user_id, claim.reference_id)
-
-
-def _explain(error: BaseException, failure: Failure) -> str:
-    """One line for the operator. A message that is not ours may quote data, so it is not shown;
-    of a right that is missing the table and the GRANT are.
-    """
-    if isinstance(error, DSARError):
-        return str(error)
-    if isinstance(error, DBAPIError) and (told := advice(error)):
-        return f"the export failed: {'; '.join(told)}"
-    return f"the export failed: {failure.summary()}"
 
 
 def _pause() -> None:
