@@ -55,7 +55,7 @@ lock: ## resolve the lock files anew (needs uv; runs on one's own machine, not i
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --group audit -o requirements-audit.lock
 
-clean: ## delete what the other targets made
+clean: ## delete what the other targets made, but no requests and no exports
 	rm -rf $(VENV) instance/demo .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf bench-results build dist *.egg-info
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -44,6 +45,7 @@ _DRIVERS: Final = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
+_ENV_FILE: Final = ".env"
 STORE_SCHEMES: Final = ("s3", "gs", "az")
 _SUPPORTED: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
@@ -132,7 +134,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=_ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -354,13 +356,22 @@ def settings_passed_on(text: str) -> Settings:
 
 
 def unknown_keys() -> list[str]:
-    """``DSAR_*`` names in the environment that no setting reads: most likely misspelt."""
+    """``DSAR_*`` names, in the environment or ``.env``, that no setting reads: misspelt, likely."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"DSAR_SECRETS_DIR"}
     return sorted(
         key
-        for key in os.environ
+        for key in {*os.environ, *_names_in_env_file()}
         if key.startswith(PREFIX) and key not in known and not key.startswith("DSAR_TEST_")
     )
+
+
+def _names_in_env_file() -> Iterator[str]:
+    try:
+        from dotenv import dotenv_values
+
+        yield from (key.upper() for key in dotenv_values(_ENV_FILE, interpolate=False))
+    except (OSError, ValueError):
+        return  # loading the settings tells
 
 
 def _describe(error: ValidationError) -> str:

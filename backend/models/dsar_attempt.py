@@ -44,7 +44,7 @@ class DSARAttempt(Model):
     rows: Mapped[int | None] = mapped_column(sa.BigInteger)
     bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
     sha256: Mapped[str | None] = mapped_column(sa.String(64))
-    files_not_included: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    files_not_included: Mapped[int | None] = mapped_column(sa.Integer)
     outcome: Mapped[str] = mapped_column(sa.String(20))
     error_code: Mapped[str | None] = mapped_column(sa.String(64))
     error_class: Mapped[str | None] = mapped_column(sa.String(200))

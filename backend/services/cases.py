@@ -3,8 +3,8 @@
 An extension, a hold while an identity is checked, the hand-over, a legal hold on the file. Every
 verb is one short control transaction with the row locked and may be used while sweeps run; none
 sends anything to anybody. A reason is what was said or written of the person, so it is part of
-their export (GDPR Art. 15) and none is overwritten: a further one follows the earlier ones on a
-line of its own, behind its day. It never reaches a log.
+their export (GDPR Art. 15) and none is overwritten: each stands on a line of its own behind its
+day. It never reaches a log.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from backend.services.request_summaries import RequestSummary
 from backend.services.requests import Requests, hold_ended, lock_request
 
 _REASON_LENGTH: Final = 1000
+# Of all together: MariaDB's TEXT holds 65,535 bytes.
+_REASONS_LENGTH: Final = 16_000
 
 
 class Cases:
@@ -113,7 +115,7 @@ class Cases:
                 status=DSARRequest.STATUS_PENDING,
                 next_attempt_at=DSARRequest.HELD_UNTIL,
                 held_at=row["held_at"] or now,
-                hold_reason=self._added(row["hold_reason"], reason, now),
+                hold_reason=self._added(row["hold_reason"], reason, now, row["held_at"]),
             )
 
         return self._after(write, reference_id)
@@ -200,7 +202,9 @@ class Cases:
                 connection,
                 row,
                 legal_hold_at=row["legal_hold_at"] or now,
-                legal_hold_reason=self._added(row["legal_hold_reason"], reason, now),
+                legal_hold_reason=self._added(
+                    row["legal_hold_reason"], reason, now, row["legal_hold_at"]
+                ),
             )
 
         return self._after(write, reference_id)
@@ -214,16 +218,21 @@ class Cases:
 
         return self._after(write, reference_id)
 
-    def _added(self, earlier: str | None, reason: str, now: datetime) -> str:
-        """The reasons on record with this one; the same one said again is not a second."""
+    def _added(
+        self, earlier: str | None, reason: str, now: datetime, standing_since: datetime | None
+    ) -> str:
+        """The reasons on record with this one, unless it is a standing hold's last, said again."""
         reason = " ".join(reason.split())
-        if not earlier:
-            return reason
-        first, *further = earlier.split("\n")
-        last = further[-1].partition(": ")[2] if further else first
-        if reason == last:
-            return earlier
-        return f"{earlier}\n{now.astimezone(self._zone):%Y-%m-%d}: {reason}"
+        lines = earlier.split("\n") if earlier else []
+        if standing_since and lines and lines[-1].partition(": ")[2] == reason:
+            return "\n".join(lines)
+        added = "\n".join([*lines, f"{now.astimezone(self._zone):%Y-%m-%d}: {reason}"])
+        if len(added) > _REASONS_LENGTH:
+            raise UsageError(
+                f"the reasons on record would be longer than {_REASONS_LENGTH:,} characters; "
+                "keep the details elsewhere, and name the place"
+            )
+        return added
 
     def _lock(self, connection: Connection, reference_id: str) -> RowMapping:
         return lock_request(connection, self._control, reference_id)

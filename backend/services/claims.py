@@ -18,7 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from backend.errors import LeaseLost
+from backend.errors import Superseded
 from backend.failures import Failure
 from backend.models import DSARAttempt, DSARRequest
 from backend.services.recording import Recording
@@ -76,7 +76,7 @@ class Claims(Recording):
     # -- holding -----------------------------------------------------------------------------
 
     def renew(self, claim: Claim) -> None:
-        """Extend the lease from now. Raises ``LeaseLost`` when the claim is no longer current."""
+        """Extend the lease from now. Raises ``Superseded`` when the claim is no longer current."""
 
         def extend(connection: Connection) -> int:
             expires = self._control.now(connection) + self._lease
@@ -85,7 +85,7 @@ class Claims(Recording):
             ).rowcount
 
         if self._control.run(extend) != 1:
-            raise LeaseLost("the claim is no longer current: cancelled, deleted or taken over")
+            raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
 
     # -- ending ------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 ``begin`` opens one; ``Controller.run`` runs a function in one and tries again when it lost a
 fight for a lock (SQLite's busy writer, a deadlock, a serialization failure): the transaction was
 rolled back whole, so nothing is done twice. ``Controller.read`` does the same for single reads
-without a transaction around them: on a server whose default is SERIALIZABLE even these can lose.
+that share no view of the data (on MariaDB there is a transaction around them, so be short): on a
+server whose default is SERIALIZABLE even these can lose.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Controller:
         return _again_when_busy(partial(self.begin, late=True) if late else self.begin, work)
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        """Run ``work``, which reads, without a transaction; again as ``run`` does."""
+        """Run ``work``, which only reads, and not for long; again as ``run`` does."""
         return _again_when_busy(self._bare, work)
 
     @contextmanager

@@ -281,8 +281,7 @@ class _Attempt:
             self._delete_own_files()
             try:
                 disposal, trouble = self._dispose(error, failure)
-            except Superseded as why:  # what a lease that was not renewed comes of, too
-                error, failure = why, failure_of(why)
+            except Superseded:
                 disposal = Disposal(DSARAttempt.OUTCOME_SUPERSEDED)
                 self._abandon()
             except Exception as second:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backend.clock import Clock
-from backend.errors import DeadlineExceeded, Drained, LeaseLost
+from backend.errors import DeadlineExceeded, Drained, LeaseLost, Superseded
 from backend.logs import get_logger
 from backend.services.claims import Claims
 from backend.services.request_rows import Claim
@@ -75,7 +75,7 @@ class LeaseKeeper:
         self._renewed_at = clock.monotonic()
         self._deadline = self._renewed_at + timeout_seconds
         self._hung_at = self._deadline + min(HANG_GRACE_SECONDS, timeout_seconds)
-        self._lost = False
+        self._lost: Superseded | None = None
         self._renewer: _Renewer | None = None
         self.due_at = 0.0
 
@@ -93,11 +93,14 @@ class LeaseKeeper:
     def checkpoint(self) -> None:
         """Raise when the export must stop here.
 
-        ``LeaseLost``: the claim is no longer ours, or could not be renewed in time;
-        ``DeadlineExceeded``; ``Drained``: the process was asked to stop and its grace is over.
+        ``Superseded``: the claim is no longer ours; ``LeaseLost``: it could not be renewed in
+        time; ``DeadlineExceeded``; ``Drained``: the process was asked to stop and its grace is
+        over.
         """
         now = self._clock.monotonic()
-        if self._lost or now - self._renewed_at > self._lease_seconds:
+        if self._lost is not None:
+            raise self._lost
+        if now - self._renewed_at > self._lease_seconds:
             raise LeaseLost("the lease could not be renewed in time")
         if now > self._deadline:
             raise DeadlineExceeded(
@@ -115,15 +118,15 @@ class LeaseKeeper:
         now = self._clock.monotonic()
         if now > self._deadline:
             self._look_for_hang(now)
-        elif not self._lost:
+        elif self._lost is None:
             self._renew(now)
 
     def _renew(self, now: float) -> None:
         try:
             self._claims.renew(self._claim)
-        except LeaseLost:
-            self._lost = True
-            log.warning("lease_lost", **_ids(self._claim))
+        except Superseded as lost:
+            self._lost = lost
+            log.warning("claim_superseded", **_ids(self._claim))
         except Exception as error:
             # Whatever it was, the next renewal may work; checkpoint counts the time.
             log.warning(

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,22 +56,44 @@ def test_benchmark_that_is_ended_leaves_no_server_and_no_files(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "--form", "tiny", "--only", "small"]
-    results = tmp_path / "results"
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    benchmark = subprocess.Popen(
-        [*command, "--database", "postgresql", "--results", str(results)],
-        cwd=CHECKOUT_ROOT,
-        env=os.environ | {"TMPDIR": str(folder)},
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: any(folder.glob("**/postmaster.pid")), "the server")
-    (pid_file,) = folder.glob("**/postmaster.pid")
-    server = int(pid_file.read_text().split()[0])
-    benchmark.send_signal(number)
-    assert benchmark.wait(60) == 128 + number
-    assert not Path(f"/proc/{server}").exists()
-    assert not [path for path in folder.rglob("*") if "dsar" in path.name]
+    command += ["--database", "postgresql", "--results", str(tmp_path)]
+    # Not below tmp_path: a socket's path holds a hundred characters.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        heard = signal.signal(number, signal.SIG_DFL)  # it does not heed what was ignored before it
+        benchmark = subprocess.Popen(
+            command,
+            cwd=CHECKOUT_ROOT,
+            env=os.environ | {"TMPDIR": name},
+            stderr=subprocess.DEVNULL,
+        )
+        signal.signal(number, heard)
+        try:
+            server = wait_for(lambda: server_in(folder), "the server")
+            benchmark.send_signal(number)
+            assert benchmark.wait(60) == 128 + number
+        finally:
+            benchmark.kill()
+        wait_for(lambda: not lives(server), "its server's end")
+        assert not [path for path in folder.rglob("*") if "dsar" in path.name]
+
+
+def lives(process: int) -> bool:
+    """Whether it runs: who inherited it may not have asked yet how it ended."""
+    try:
+        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+def server_in(folder: Path) -> int | None:
+    """The process of a PostgreSQL below a folder that takes connections; not one of initdb's."""
+    for file in folder.rglob("postmaster.pid"):
+        with suppress(OSError):
+            lines = file.read_text().split()
+            if "ready" in lines:
+                return int(lines[0])
+    return None
 
 
 def test_benchmark_whose_results_have_no_place_says_so_before_it_measures(tmp_path: Path) -> None:

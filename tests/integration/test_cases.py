@@ -170,7 +170,8 @@ def test_hold_keeps_a_request_from_every_claim_until_resumed(world: World) -> No
     world.request(7, "HELD")
     with world.services() as services:
         held = cases_of(services).hold("HELD", reason="asked for a passport")
-        assert (held.status, held.hold_reason) == ("pending", "asked for a passport")
+        assert held.status == "pending"
+        assert held.hold_reason == f"{this_day()}: asked for a passport"
         assert held.held_at is not None and held.next_attempt_at is None
         assert not look(services.controller, prune_before=None).due
         assert services.claims.claim_due(now_of(services), worker="w:1") is None
@@ -198,6 +199,10 @@ def test_hold_of_a_failed_request_resumes_it_from_nought(sqlite_world: World) ->
     assert (row["attempts"], row["crashes"], row["last_error"]) == (0, 0, None)
 
 
+def this_day() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
 def test_no_reason_is_lost_to_a_later_one(world: World) -> None:
     world.request(7, "R")
     with world.services() as services:
@@ -205,15 +210,21 @@ def test_no_reason_is_lost_to_a_later_one(world: World) -> None:
         for say in ("first", "first", "second", " second\n"):
             cases.hold("R", reason=say)
         cases.resume("R")
-        third = cases.hold("R", reason="a\nthird").hold_reason
+        held = cases.hold("R", reason="sec\nond").hold_reason
+        held = cases.hold("R", reason="second").hold_reason
         for say in ("a claim", "another"):
             cases.legal_hold("R", reason=say)
             cases.release_legal_hold("R")
         kept = cases.legal_hold("R", reason="another").legal_hold_reason
-    today = datetime.now(UTC).date().isoformat()
-    assert third is not None and kept is not None
-    assert third.replace(today, "DAY").split("\n") == ["first", "DAY: second", "DAY: a third"]
-    assert kept.replace(today, "DAY").split("\n") == ["a claim", "DAY: another"]
+        for number in range(15):
+            cases.legal_hold("R", reason=f"{number}".rjust(1000, "€"))
+        with pytest.raises(UsageError, match="name the place"):
+            cases.legal_hold("R", reason="€" * 1000)
+    assert held is not None and kept is not None
+    said = ["first", "second", "sec ond", "second"]
+    assert held.replace(this_day(), "DAY").split("\n") == [f"DAY: {each}" for each in said]
+    said = ["a claim", "another", "another"]
+    assert kept.replace(this_day(), "DAY").split("\n") == [f"DAY: {each}" for each in said]
 
 
 def test_hold_does_not_move_the_deadline_but_tells_where_it_would_be(sqlite_world: World) -> None:
@@ -226,7 +237,7 @@ def test_hold_does_not_move_the_deadline_but_tells_where_it_would_be(sqlite_worl
         frozen.tick(timedelta(days=3))
         again = cases.hold("R", reason="second")
         assert again.held_at == datetime(2026, 3, 2, 10, tzinfo=UTC)
-        assert again.hold_reason == "first\n2026-03-05: second"
+        assert again.hold_reason == "2026-03-02: first\n2026-03-05: second"
         assert again.due_if_suspended_at == due_at(received) + timedelta(days=3)
         frozen.tick(timedelta(hours=20))  # less than a day, which is not counted
         shown = Requests(services.controller).find("R").request
@@ -344,7 +355,8 @@ def test_legal_hold_keeps_the_file_until_released(world: World) -> None:
         with pytest.raises(WrongState, match="none to keep"):
             cases.legal_hold("GONE", reason="x")
         released = cases.release_legal_hold("KEPT")
-        assert (released.legal_hold_at, released.legal_hold_reason) == (None, "a complaint")
+        assert released.legal_hold_at is None
+        assert released.legal_hold_reason == f"{this_day()}: a complaint"
         assert prune.prune().pruned == 1
     assert not world.public("KEPT").exists()
 
@@ -358,7 +370,7 @@ def test_legal_hold_before_the_export_lets_the_first_one_be_made(sqlite_world: W
     assert world.sweep().json["completed"] == 1
     # What was written of the person is theirs.
     told = members(world.public("R"))["dsar_request.json"]
-    assert told["legal_hold_reason"] == "a complaint"
+    assert told["legal_hold_reason"] == f"{this_day()}: a complaint"
     assert (told["extension_months"], told["extension_reason"]) == (2, "many at once")
     refused = world.dsar("export", "R")
     assert (refused.returncode, refused.json["error_code"]) == (1, "wrong_state")
@@ -392,7 +404,7 @@ def test_commands_of_the_case_from_receipt_to_hand_over(sqlite_world: World) -> 
     assert world.dsar("hold", "R", "--reason", "whose address is it?").json["held_at"]
     assert world.sweep().json["claimed"] == 0
     listed = world.dsar("list").json["requests"][0]
-    assert listed["held_at"] and listed["hold_reason"] == "whose address is it?"
+    assert listed["held_at"] and listed["hold_reason"] == f"{this_day()}: whose address is it?"
     refused = world.dsar("export", "R")
     assert (refused.returncode, "dsar resume R" in refused.stderr) == (1, True)
     early = world.dsar("delivered", "R")

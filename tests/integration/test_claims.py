@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backend.errors import BusyError, LeaseLost, RequestNotFound, Superseded, WrongState
+from backend.errors import BusyError, RequestNotFound, Superseded, WrongState
 from backend.failures import Failure, Kind
 from backend.services.assembly import Services
 from backend.services.claims import MAX_INTERRUPTIONS, Claims
@@ -175,7 +175,7 @@ def test_every_write_of_a_stale_claim_changes_nothing(world: World, change: str)
         before = world.rows()
         published: list[int] = []
 
-        with pytest.raises(LeaseLost):
+        with pytest.raises(Superseded):
             services.claims.renew(claim)
         with pytest.raises(Superseded):
             record(services.claims, claim, lambda: published.append(1) or "/x")  # type: ignore[func-returns-value]

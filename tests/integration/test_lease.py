@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from backend.clock import SYSTEM_CLOCK
-from backend.errors import DeadlineExceeded, Drained, LeaseLost
+from backend.errors import DeadlineExceeded, Drained, LeaseLost, Superseded
 from backend.services.assembly import Services
 from backend.services.dsar_exporter import persist_dsar_export
 from backend.services.lease import LeaseKeeper, Watch
@@ -87,8 +87,8 @@ def test_keeper_whose_row_was_taken_stops_the_work(world: World) -> None:
         with keeper(services, claim) as kept:
             with world.begin() as connection:
                 connection.execute(sa.update(REQUESTS).values(claim_token=99))
-            wait_for(lambda: kept._lost, "the loss")
-            with pytest.raises(LeaseLost):
+            wait_for(lambda: kept._lost is not None, "the loss")
+            with pytest.raises(Superseded):
                 kept.checkpoint()
 
 
@@ -168,18 +168,22 @@ def test_persist_of_what_is_cancelled_meanwhile_says_so(world: World) -> None:
     """Not that its lease was lost, which sounds like a slow database."""
     world.people(Person(7, runs=300), times=10)
     world.request(7, "R")
-    begun = SYSTEM_CLOCK.monotonic()
+    cancelled_at: list[float] = []
+    calls: list[int] = []
 
     def cancel(section: str, rows: int) -> None:
-        if world.row("R")["status"] == "processing":
+        calls.append(rows)
+        if not cancelled_at:
             Requests(services.controller).cancel("R")
-        stall(begun)  # more than a renewal's time
+            cancelled_at.append(SYSTEM_CLOCK.monotonic())
+        stall(cancelled_at[0])  # more than a renewal's time
 
     with world.services(lease_seconds=1) as services:
         claim = services.claims.claim_reference("R", worker="w:1")
         result = persist_dsar_export("R", claim=claim, watch=Watch(progress=cancel))
     assert (result["error_code"], result["outcome"]) == ("superseded", "superseded")
     assert "cancelled" in result["error"]
+    assert len(calls) < 5  # it was stopped, long before the record would have been refused
     assert world.row("R")["status"] == "cancelled"
     assert world.versions() == []
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from backend.errors import BusyError, LeaseLost, Superseded, WrongState
+from backend.errors import BusyError, Superseded, WrongState
 from backend.failures import Failure, Kind
 from backend.services.claiming import Following
 from backend.services.claims import Claims
@@ -193,7 +193,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(claim=held)
     def renew(self, claim: Claim | None) -> None:
         if claim is not None and not self.is_current(claim):
-            with pytest.raises(LeaseLost):
+            with pytest.raises(Superseded):
                 self.system.claims.renew(claim)
         elif claim is not None:
             self.system.claims.renew(claim)
@@ -301,7 +301,7 @@ class Worker:
         if self._claim is not None:
             try:
                 self._system.claims.renew(self._claim)
-            except LeaseLost:
+            except Superseded:
                 self._system.store.versions.discard((self._claim.request_id, self._claim.token))
                 self._claim = None
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backend.errors import LeaseLost, Superseded
+from backend.errors import Superseded
 from backend.services.dsar_exporter import persist_dsar_export
 from backend.services.export_store import Version
 from backend.services.moving import MOVED
@@ -112,7 +112,7 @@ def test_restored_frozen_worker_of_before_changes_nothing(world: World) -> None:
     assert current.token > frozen.token
     version = Version(frozen.request_id, frozen.token, 1, "0" * 64)
     with world.services() as services:
-        with pytest.raises(LeaseLost):
+        with pytest.raises(Superseded):
             services.claims.renew(frozen)
         with pytest.raises(Superseded):
             services.claims.record(frozen, version, 1, lambda: "x", patience=lambda: None)

@@ -178,6 +178,8 @@ def test_unknown_keys_are_those_nobody_reads(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DSAR_WORKERS", "1")
     monkeypatch.setenv("DSAR_TEST_SOMETHING", "1")
     assert unknown_keys() == ["DSAR_LEASE_SECOND"]
+    Path(".env").write_text("DSAR_DATABSE_URL=sqlite:///x\nOTHER=1\nDSAR_LOG_LEVEL=INFO\n")
+    assert unknown_keys() == ["DSAR_DATABSE_URL", "DSAR_LEASE_SECOND"]
 
 
 def test_store_settings_are_read_as_written(monkeypatch: pytest.MonkeyPatch) -> None:

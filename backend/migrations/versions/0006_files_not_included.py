@@ -1,7 +1,7 @@
 """How many files an export lacks, on its attempt.
 
-A constant default: no database rewrites the rows. Looks before it acts, as MariaDB commits each
-statement.
+NULL where it is not known: of attempts that did not complete, or did before. No database rewrites
+the rows. Looks before it acts, as MariaDB commits each statement.
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ COLUMN = "files_not_included"
 def upgrade() -> None:
     there = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(TABLE)}
     if COLUMN not in there:
-        op.add_column(TABLE, sa.Column(COLUMN, sa.Integer(), nullable=False, server_default="0"))
+        op.add_column(TABLE, sa.Column(COLUMN, sa.Integer()))
