@@ -8,7 +8,7 @@ What a section or an exemption names must be there. Facts and reasons must be st
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from backend.errors import SectionError
@@ -142,6 +142,10 @@ class _Check:
         self._key = key
         self._sections = sections
         self._exemptions = exemptions
+        self._exempted: defaultdict[Name, list[Exemption]] = defaultdict(list)
+        for exemption in exemptions:
+            if found := schema.named((exemption.schema, exemption.table)):
+                self._exempted[found.name].append(exemption)
         self._by_table: defaultdict[Name, list[Declared]] = defaultdict(list)
         for each in sections:
             if found := schema.named(each.table):
@@ -159,7 +163,7 @@ class _Check:
         is_there = self._is_there(self._person)
         leading = self._schema.distances(self._person) if is_there else {}
         linked = self._schema.linked(self._person) if is_there else {}
-        beyond = [name for name in self._by_table if is_there and name not in leading]
+        beyond = {n: self._passed(n) for n in self._by_table if is_there and n not in leading}
         for name in sorted(self._schema.tables, key=str):
             table = self._schema.tables[name]
             refers = [key for key in self._schema.keys_of(name) if key.target in beyond]
@@ -185,22 +189,15 @@ class _Check:
     def _exempt(self, table: TableShape) -> set[str]:
         """The columns of a table that were exempted, or all of them."""
         found: set[str] = set()
-        for each in self._exemptions:
-            shape = self._schema.named((each.schema, each.table))
-            if shape is table:
-                found.update(each.columns or table.columns)
+        for each in self._exempted.get(table.name, ()):
+            found.update(each.columns or table.columns)
         return found
 
     def _stated(self, table: TableShape) -> set[str]:
         """The columns of a table that an exemption names one by one."""
-        return {
-            name
-            for each in self._exemptions
-            if self._schema.named((each.schema, each.table)) is table
-            for name in each.columns
-        }
+        return {name for each in self._exempted.get(table.name, ()) for name in each.columns}
 
-    def _covered(self, table: TableShape, beyond: Sequence[Name]) -> Iterator[Finding]:
+    def _covered(self, table: TableShape, beyond: Mapping[Name, Set[Name]]) -> Iterator[Finding]:
         sections = self._by_table[table.name]
         exempt = self._exempt(table)
         missing = [
@@ -219,8 +216,8 @@ class _Check:
         if self._is_there(self._person):
             yield from self._unmasked(table, sections)
             # What joins them to people is no further way.
-            beyond = [name for name in beyond if table.name not in self._passed(name)]
-            yield from missed(self._schema, self._person, table, sections, self._settled, beyond)
+            further = [name for name, passed in beyond.items() if table.name not in passed]
+            yield from missed(self._schema, self._person, table, sections, self._settled, further)
 
     def _unmasked(self, table: TableShape, sections: Sequence[Declared]) -> Iterator[Finding]:
         """Columns that are exported, and are called as if they held another person's key."""

@@ -11,14 +11,14 @@ import json
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.reflection import Inspector
+from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
 from backend.engines import named_errors
 from backend.services.nearest import hint
@@ -108,12 +108,13 @@ def reflect(
             found.others[schema] = there
             found.tables.update(_read(inspector, schema, sorted(wanted.intersection(there))))
         goal = plain_name(person, default)
-        for end, column in ends:
-            start = plain_name(end, default)
-            if start in found.tables:
-                last = _follow(inspector, start, column, goal)
-                if last != start:
-                    found.elsewhere[start, column] = last
+        starts = [(plain_name(end, default), column) for end, column in ends]
+        starts = [each for each in starts if each[0] in found.tables]
+        keys = _foreign_keys(inspector, {name for name, _ in starts})
+        for start, column in starts:
+            last = _follow(inspector, keys, start, column, goal)
+            if last != start:
+                found.elsewhere[start, column] = last
     return found
 
 
@@ -147,7 +148,22 @@ def mark_json(table: sa.Table, columns: set[str]) -> None:
             column.type = sa.JSON()
 
 
-def _follow(inspector: Inspector, start: Name, column: str, goal: Name) -> Name:
+def _foreign_keys(inspector: Inspector, names: Set[Name]) -> dict[Name, Sequence[Any]]:
+    """The foreign keys of these tables: read once a schema, as there may be thousands."""
+    found: dict[Name, Sequence[Any]] = {}
+    for schema in {name[0] for name in names}:
+        wanted = sorted(table for each, table in names if each == schema)
+        found.update(inspector.get_multi_foreign_keys(schema, wanted, kind=ObjectKind.ANY))
+    return found
+
+
+def _follow(
+    inspector: Inspector,
+    keys: dict[Name, Sequence[Any]],
+    start: Name,
+    column: str,
+    goal: Name,
+) -> Name:
     """Where foreign keys lead from a column: to ``goal``, or to the last table on the way.
 
     The start itself where there is no foreign key to say it, or where the goal is reached.
@@ -155,7 +171,9 @@ def _follow(inspector: Inspector, start: Name, column: str, goal: Name) -> Name:
     at, seen = (start, column), set[tuple[Name, str]]()
     while at not in seen:
         seen.add(at)
-        target = _target(inspector, *at)
+        if at[0] not in keys:
+            keys[at[0]] = inspector.get_foreign_keys(at[0][1], at[0][0])
+        target = _target(inspector, keys[at[0]], at[1])
         if target is None:
             return at[0]
         if target[0] == goal or at[0] == goal:
@@ -164,8 +182,8 @@ def _follow(inspector: Inspector, start: Name, column: str, goal: Name) -> Name:
     return at[0]
 
 
-def _target(inspector: Inspector, table: Name, column: str) -> tuple[Name, str] | None:
-    for key in inspector.get_foreign_keys(table[1], table[0]):
+def _target(inspector: Inspector, keys: Sequence[Any], column: str) -> tuple[Name, str] | None:
+    for key in keys:
         if key["constrained_columns"] == [column]:
             schema: Any = key["referred_schema"]
             name = plain_name((schema, key["referred_table"]), inspector.default_schema_name)

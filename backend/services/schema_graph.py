@@ -7,10 +7,11 @@ column that is named after another table (``user_id`` beside ``users``) counts a
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -124,19 +125,37 @@ class Schema:
             and not (table.primary_key == (each,) and (table is people or _is_own(name, each)))
         ]
 
-    def distances(self, person: Name) -> dict[Name, int]:
-        """Every table that leads to the person's, by its number of foreign keys on the way."""
+    def distances(self, person: Name) -> Mapping[Name, int]:
+        """Every table that leads to the person's, by its number of foreign keys on the way.
+
+        Kept: each table's ways ask for it, and a schema may have thousands of tables.
+        """
+        if person not in self._distances:
+            self._distances[person] = self._measure(person)
+        return self._distances[person]
+
+    @cached_property
+    def _distances(self) -> dict[Name, Mapping[Name, int]]:
+        return {}
+
+    @cached_property
+    def _referring(self) -> Mapping[Name, Sequence[Name]]:
+        """The tables whose keys lead to a table."""
+        found: defaultdict[Name, list[Name]] = defaultdict(list)
+        for name, keys in self._keys.items():
+            for target in {key.target for key in keys}:
+                found[target].append(name)
+        return found
+
+    def _measure(self, person: Name) -> Mapping[Name, int]:
         found = {person: 0}
-        while True:
-            last = max(found.values())
-            near = {
-                name
-                for name, keys in self._keys.items()
-                if name not in found and any(found.get(key.target) == last for key in keys)
-            }
-            if not near:
-                return found
-            found.update(dict.fromkeys(sorted(near, key=str), last + 1))
+        last = [person]
+        while last:
+            near = {each for name in last for each in self._referring.get(name, ())}
+            distance = found[last[0]] + 1
+            last = sorted(near.difference(found), key=str)
+            found.update(dict.fromkeys(last, distance))
+        return found
 
     def ways(self, name: Name, person: Name) -> list[Way]:
         """The shortest ways from a table to the person's."""
@@ -228,9 +247,16 @@ class Schema:
         plurals |= {f"{small}n", f"{small}en", f"{small}e"}  # German
         if small == "person":
             plurals.add("people")
+        found = (self._by_small_name.get((schema, each), ()) for each in plurals)
+        yield from sorted(chain.from_iterable(found), key=lambda table: str(table.name))
+
+    @cached_property
+    def _by_small_name(self) -> Mapping[Name, Sequence[TableShape]]:
+        """The tables by their names in small letters."""
+        found: defaultdict[Name, list[TableShape]] = defaultdict(list)
         for name, table in self.tables.items():
-            if name[0] == schema and name[1].lower() in plurals:
-                yield table
+            found[name[0], name[1].lower()].append(table)
+        return found
 
 
 def _is_own(name: Name, column: str) -> bool:
