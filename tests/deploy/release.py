@@ -43,6 +43,7 @@ def command(*arguments: str | Path, timeout: float = 300, **options: Any) -> str
 class Release:
     wheel: Path
     sdist: Path
+    sbom: Path
 
     def __getitem__(self, kind: str) -> Path:
         return {"wheel": self.wheel, "sdist": self.sdist}[kind]
@@ -58,9 +59,14 @@ def a_release() -> Iterator[Release]:
             (Path(folder) / name).write_bytes((CHECKOUT_ROOT / name).read_bytes())
         # The checkout's own environment, which has the build backend from the lock.
         (Path(folder) / ".venv").symlink_to(sys.prefix, target_is_directory=True)
-        command("make", "dist", "--assume-old=.venv/.runtime", cwd=folder)
+        # And what describes a release, which `make test-deploy` has installed there.
+        own = CHECKOUT_ROOT / ".venv-release"
+        (Path(folder) / ".venv-release").symlink_to(own, target_is_directory=True)
+        old = ("--assume-old=.venv/.runtime", "--assume-old=.venv-release/.stamp")
+        command("make", "dist", *old, cwd=folder)
         dist = Path(folder) / "dist"
-        yield Release(next(dist.glob("*.whl")), next(dist.glob("*.tar.gz")))
+        wheel, sdist, sbom = (next(dist.glob(f"*{end}")) for end in (".whl", ".tar.gz", ".json"))
+        yield Release(wheel, sdist, sbom)
 
 
 def tracked(*under: str) -> set[str]:

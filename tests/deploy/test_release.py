@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
 
 import pytest
 
+from backend.settings import CHECKOUT_ROOT
 from tests.deploy.release import VERSION, Environment, Release, a_release, tracked
 
 ADD_PERSON = """
@@ -45,9 +48,21 @@ def test_wheel_holds_the_two_packages_with_their_data_and_the_licence(release: R
     assert f"{info}licenses/LICENSE" in names
 
 
-def test_wheel_built_twice_is_the_same(release: Release) -> None:
+def test_wheel_and_sbom_built_twice_are_the_same(release: Release) -> None:
     with a_release() as again:
         assert again.wheel.read_bytes() == release.wheel.read_bytes()
+        assert again.sbom.read_bytes() == release.sbom.read_bytes()
+
+
+def test_sbom_lists_every_locked_package_with_its_version(release: Release) -> None:
+    told = json.loads(release.sbom.read_bytes())
+    lock = (CHECKOUT_ROOT / "requirements.lock").read_text()
+
+    assert told["bomFormat"] == "CycloneDX"
+    assert told["metadata"]["component"]["version"] == VERSION
+    listed = {(each["name"], each["version"]) for each in told["components"]}
+    assert listed == set(re.findall(r"^([a-z0-9-]+)==([^ ]+)", lock, re.MULTILINE))
+    assert all(each["purl"].startswith("pkg:pypi/") for each in told["components"])
 
 
 @pytest.fixture(scope="module")
