@@ -158,21 +158,36 @@ def request(
 def preview(user_id: str, json_wanted: bool) -> None:
     """Show what an export would hold: sections and row counts. Writes no file.
 
+    Counts the rows that leave_out_deleted leaves out as well, and warns where these are all.
+
     \b
     Example:
       dsar preview --user-id 42
     """
-    from backend.services.collection import count_rows
+    from backend.services.collection import preview_rows
     from backend.services.dsar_collectors import collection
     from backend.services.sections import Subject
 
     with application() as runtime:
-        counts = count_rows(collection(runtime), Subject(user_id, None))
-        show(
-            {"sections": counts, "rows": sum(counts.values())},
-            json_wanted,
-            lambda: print_table("an export would hold", ("section", "rows"), list(counts.items())),
-        )
+        found = preview_rows(collection(runtime), Subject(user_id, None))
+    counts, left_out = found.sections, found.left_out
+    show(
+        {"sections": counts, "rows": sum(counts.values()), "left_out": left_out},
+        json_wanted,
+        lambda: print_table(
+            "an export would hold",
+            ("section", "rows", "left out"),
+            [(name, count, left_out.get(name, "")) for name, count in counts.items()],
+            optional=("left out",),
+        ),
+    )
+    for name, count in left_out.items():
+        if count and not counts[name]:
+            click.echo(
+                f"warning: {name}: all {count} rows of this person are left out as deleted; check "
+                "leave_out_deleted, or see: dsar coverage --look",
+                err=True,
+            )
 
 
 @dsar.command()

@@ -142,12 +142,28 @@ def find_subject(collection: Collection, subject: Subject) -> Subject:
         return _find_subject(collection, snapshot, subject)
 
 
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """How many rows an export holds of a person, by section.
+
+    ``left_out`` has the sections that leave out deleted rows, with the number of those.
+    """
+
+    sections: dict[str, int]
+    left_out: dict[str, int]
+
+
 def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
     """How many rows each section holds of a person, in one snapshot; writes nothing."""
+    return preview_rows(collection, subject).sections
+
+
+def preview_rows(collection: Collection, subject: Subject) -> RowCounts:
+    """As ``count_rows``, with the rows that are left out."""
     runtime = collection.runtime
     timeout = runtime.settings.export_timeout_seconds
     subject = collection.subject(subject.user_id, subject.reference_id)
-    counts = {}
+    counts = RowCounts({}, {})
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         try:
             subject = _find_subject(collection, snapshot, subject)
@@ -157,11 +173,13 @@ def count_rows(collection: Collection, subject: Subject) -> dict[str, int]:
             ) from None
         for section in collection.sections:
             if not isinstance(section, TableSection):
-                counts[section.name] = sum(1 for _ in section.rows(subject))
+                counts.sections[section.name] = sum(1 for _ in section.rows(subject))
             elif section.database == "source":
-                counts[section.name] = snapshot.count(section, subject)
+                counts.sections[section.name], left_out = snapshot.count_both(section, subject)
+                if section.leave_out_deleted:
+                    counts.left_out[section.name] = left_out
             else:
-                counts[section.name] = 1 if subject.reference_id else 0
+                counts.sections[section.name] = 1 if subject.reference_id else 0
     return counts
 
 

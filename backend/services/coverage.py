@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 from backend.errors import SectionError
@@ -16,9 +17,11 @@ from backend.extensions import Runtime
 from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
+from backend.services.fact_checks import facts_missing, facts_of_others, is_todo
 from backend.services.findings import Finding, Problem, Report
 from backend.services.owner_ways import astray, missed
 from backend.services.reflection import Name, shown
+from backend.services.row_checks import look_at_rows
 from backend.services.schema_graph import (
     ForeignKey,
     Link,
@@ -29,14 +32,9 @@ from backend.services.schema_graph import (
 )
 from backend.services.section_binding import Binding, exemptions_of
 from backend.services.sections import (
-    FACT_MEANINGS,
-    FACT_NAMES,
     Exemption,
     Exported,
-    Facts,
-    Section,
     TableSection,
-    missing_facts,
 )
 from backend.services.sections_file import SectionsFile, read_sections_file
 
@@ -58,9 +56,9 @@ def check_coverage(runtime: Runtime) -> Report:
         ]
         schema = read_schema(runtime.source, {None, *(each.table[0] for each in tables)})
         check = _Check(schema, person, found.key.name, tables, found.exemptions)
-        others = _others(found.sections)
+        others = facts_of_others(found.sections)
         return check.report(
-            [*check.findings(), *_facts_missing(others)],
+            [*check.findings(), *facts_missing(others)],
             len(found.sections),
             missing_settings(runtime.settings),
         )
@@ -76,53 +74,27 @@ def check_coverage(runtime: Runtime) -> Report:
     )
     findings = list(check.findings())
     findings += _wrong(runtime, path, file, findings)
-    findings += _facts_missing(_others([DSAR_REQUEST]))
+    findings += facts_missing(facts_of_others([DSAR_REQUEST]))
     missing = missing_settings(runtime.settings)
     return check.report(findings, len(file.section) + 1, missing)
 
 
-def _others(sections: Iterable[Section]) -> Iterator[tuple[str, Facts]]:
-    for section in sections:
-        if not isinstance(section, TableSection) or section.database != "source":
-            yield section.name, section.facts
+def check_rows(runtime: Runtime, report: Report) -> Report:
+    """Add to a report what a look at the tables' rows finds.
 
-
-def _facts_missing(stated: Iterable[tuple[str, Facts]]) -> Iterator[Finding]:
-    """What no section states, once; then what single ones lack."""
-    all_facts = dict(stated)
-    # What stands as a TODO says in its own place what is wanted.
-    begun = {name for each in all_facts.values() for name in FACT_NAMES if getattr(each, name)}
-    missing = {name: missing_facts(facts) for name, facts in all_facts.items()}
-    everywhere = [fact for fact in FACT_NAMES if all(fact in each for each in missing.values())]
-    if len(missing) > 1 and everywhere:
-        yield _fact_missing(None, everywhere, begun)
-        missing = {n: [f for f in each if f not in everywhere] for n, each in missing.items()}
-    for name, facts in missing.items():
-        if facts:
-            yield _fact_missing(name, facts, begun)
-
-
-def _fact_missing(section: str | None, facts: Sequence[str], begun: set[str]) -> Finding:
-    todo = [each for each in facts if each in begun]
-    absent = [each for each in facts if each not in begun]
-    told = []
-    if absent:
-        who = "no section states" if section is None else "states no"
-        where = "[facts], for all" if section is None else "its facts, or into [facts] for all"
-        lines = [
-            f'{each} = "{FACT_MEANINGS[each][0]}" ({FACT_MEANINGS[each][1]})' for each in absent
-        ]
-        told.append(
-            f"{who} {', '.join(absent)}, which the GDPR wants told; write into {where}: "
-            + "; ".join(lines)
-        )
-    if todo:
-        told.append(f"settle the TODO of {', '.join(todo)}")
-    return Finding(Problem.FACT_MISSING, "; ".join(told), section=section)
-
-
-def _is_todo(reason: str) -> bool:
-    return not reason.strip() or reason.strip().upper().startswith("TODO")
+    Nothing of sections that cannot be used: the report says so. Raises ``DatabaseUnreachable``.
+    """
+    try:
+        sections = collection(runtime).sections
+    except SectionError:
+        return report
+    checks = look_at_rows(runtime, sections)
+    return replace(
+        report,
+        findings=(*report.findings, *checks.findings),
+        looked_at=checks.looked_at,
+        not_looked_at=checks.not_looked_at,
+    )
 
 
 class _Check:
@@ -179,7 +151,7 @@ class _Check:
             yield from self._gone(each)
             yield from self._unreasoned(each)
             yield from astray(self._schema, (self._person, self._key), each, self._stated)
-        yield from _facts_missing((each.section, each.facts) for each in self._sections)
+        yield from facts_missing((each.section, each.facts) for each in self._sections)
         for exemption in self._exemptions:
             yield from self._exemption(exemption)
 
@@ -319,7 +291,7 @@ class _Check:
             )
 
     def _unreasoned(self, section: Declared) -> Iterator[Finding]:
-        if places := [place for place, reason in section.reasons.items() if _is_todo(reason)]:
+        if places := [place for place, reason in section.reasons.items() if is_todo(reason)]:
             yield Finding(
                 Problem.REASON_MISSING,
                 "a person must decide here: give the reason, or export it",
@@ -339,7 +311,7 @@ class _Check:
                 table=shown(name),
                 columns=gone,
             )
-        if _is_todo(exemption.reason):
+        if is_todo(exemption.reason):
             yield Finding(
                 Problem.REASON_MISSING,
                 "a person must decide here: say why it is exempt, or cover it by a section",

@@ -21,6 +21,7 @@ class Problem(StrEnum):
     FACT_MISSING = "fact_missing"
     REASON_MISSING = "reason_missing"
     SECTION_WRONG = "section_wrong"
+    ALL_LEFT_OUT = "all_rows_left_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,5 @@ class Report:
     sections: int
     findings: Sequence[Finding]
     settings_missing: Sequence[str] = ()
+    looked_at: Sequence[str] = ()
+    not_looked_at: Sequence[str] = ()

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backend.services.collection import Collection
+from backend.services.row_conditions import LeftOut
 from backend.services.scratch_values import Token, Tokens, copied, in_base64, stands_in
 from backend.services.sections import (
     Exported,
@@ -163,7 +164,7 @@ class ScratchCopy:
             for name in _naming_people(section):
                 self._set_key(row, name, number + 1)
             if section.leave_out_deleted:
-                self._mark(row, section.leave_out_deleted.column, deleted=deleted)
+                self._mark(row, section.leave_out_deleted, deleted=deleted)
         return row
 
     def _fill_json(self, row: ScratchRow, name: str, exported: Exported, *, as_text: bool) -> None:
@@ -191,11 +192,9 @@ class ScratchCopy:
         else:
             row.values[name], row.tokens[name] = key, Token(key, str(key))
 
-    def _mark(self, row: ScratchRow, name: str, *, deleted: bool) -> None:
-        is_truth = isinstance(row.table.c[name].type, sa.Boolean)
-        if is_truth or not deleted:  # any other token is a mark as it is
-            mark = deleted if is_truth else None
-            row.values[name], row.tokens[name] = mark, Token(mark, str(mark))
+    def _mark(self, row: ScratchRow, left_out: LeftOut, *, deleted: bool) -> None:
+        mark = left_out.example(row.table.c[left_out.column], deleted=deleted)
+        row.values[left_out.column], row.tokens[left_out.column] = mark, Token(mark, str(mark))
 
     def _belongs(self, row: ScratchRow, path: OwnerPath, key: Any) -> bool:
         if not path.hops:
@@ -231,7 +230,7 @@ def _naming_people(section: TableSection) -> set[str]:
 
 def _left_out(section: TableSection, row: ScratchRow) -> bool:
     mark = section.leave_out_deleted
-    return mark is not None and bool(row.values[mark.column])
+    return mark is not None and mark.marks(row.values[mark.column])
 
 
 def _signature(path: OwnerPath) -> tuple[Any, ...]:

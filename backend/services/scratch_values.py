@@ -130,6 +130,8 @@ def stands_in(kind: sa.types.TypeEngine[Any], source: str, scratch: str) -> bool
     kind = stored_type(kind)
     # MariaDB's SET is a kind of string to SQLAlchemy, and an array in an export.
     is_text = isinstance(kind, (sa.String, sa.Enum)) and kind.__visit_name__ != "SET"
+    if kind.__visit_name__ == "BIT":
+        return True  # a boolean in the copy
     return not is_text and isinstance(general(kind), sa.Text)
 
 
@@ -138,6 +140,8 @@ def general(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     kind = stored_type(kind)
     if isinstance(kind, sa.types._Binary):
         return sa.LargeBinary(kind.length)
+    if kind.__visit_name__ == "BIT" and getattr(kind, "length", None) in (None, 1):
+        return sa.Boolean()
     if isinstance(kind, sa.Enum):
         return sa.Text()
     if isinstance(kind, sa.Float):

@@ -21,10 +21,10 @@ from backend.extensions import Runtime
 from backend.services.collection import Collection
 from backend.services.nearest import hint
 from backend.services.reflection import Name, Reflected, plain_name, reflect, shown
+from backend.services.row_conditions import LeftOut
 from backend.services.sections import (
     Exemption,
     Hop,
-    LeftOut,
     OwnerPath,
     Section,
     TableSection,
@@ -143,7 +143,9 @@ class Binding:
             owners = (Owner(column=self.key.name),)
         paths = tuple(self._owner_path(where, entry.table_name, owner) for owner in owners)
         deleted = entry.leave_out_deleted
-        left_out = None if deleted is None else LeftOut(deleted.column, deleted.reason)
+        left_out = None
+        if deleted is not None:
+            left_out = LeftOut(deleted.column, deleted.reason, deleted.deleted_when or None)
         try:
             return TableSection(
                 name=entry.name,

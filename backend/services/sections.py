@@ -24,6 +24,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
 from backend.services.nearest import hint
+from backend.services.row_conditions import LeftOut
 from backend.services.subject_keys import bound
 from backend.services.wording import FALLBACK_LANGUAGE, Text, Wording, in_language
 
@@ -145,26 +146,6 @@ class OwnerPath:
         return self.hops[0].columns if self.hops else (self.column,)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Soft-deleted rows that an export leaves out: what marks them, and why they may be.
-
-    ``column`` marks a row as deleted by a time, or by a truth or number that is not nought.
-    """
-
-    column: str
-    reason: str
-
-    def kept(self, table: sa.Table) -> ColumnElement[bool]:
-        """The condition that a row is not marked as deleted."""
-        mark = table.c[self.column]
-        if isinstance(mark.type, sa.Boolean):
-            return sa.or_(mark.is_(None), mark == sa.false())
-        if isinstance(mark.type, (sa.Integer, sa.Numeric)):
-            return sa.or_(mark.is_(None), mark == 0)
-        return mark.is_(None)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What Art. 15(1)(a)–(h) and 15(2) want told beside a section's rows.
@@ -266,6 +247,9 @@ class TableSection:
             raise SectionError(f"{where}: files: {', '.join(hidden)} must be exported as well")
         if not self.owner_paths:
             raise SectionError(f"{where}: no owner path leads to the person")
+        deleted = self.leave_out_deleted
+        if deleted and (problem := deleted.problem(self.table)):
+            raise SectionError(f"{where}: leave_out_deleted: {problem}")
 
     def read_columns(self) -> list[sa.Column[Any]]:
         """The columns that the query reads, in the table's order: never a withheld one."""
@@ -290,10 +274,13 @@ class TableSection:
 
     def owned_by(self, key: Any) -> ColumnElement[bool]:
         """The condition that a row belongs to the person with that key, by any owner path."""
-        condition = sa.or_(*(path.condition(self.table, key) for path in self.owner_paths))
-        if self.leave_out_deleted:
-            condition &= self.leave_out_deleted.kept(self.table)
-        return condition
+        owned = self.owned_or_deleted(key)
+        deleted = self.leave_out_deleted
+        return owned if deleted is None else owned & deleted.kept(self.table)
+
+    def owned_or_deleted(self, key: Any) -> ColumnElement[bool]:
+        """As ``owned_by``, of the rows that are marked as deleted too."""
+        return sa.or_(*(path.condition(self.table, key) for path in self.owner_paths))
 
     def ordering(self) -> list[sa.Column[Any]]:
         """The order of the rows: as declared, else by primary key."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from backend.errors import SectionError
 from backend.services.nearest import hint
+from backend.services.row_conditions import Literal as Value
 from backend.services.sections import Disposition, Exported, Facts, Masked, Withheld
 from backend.services.wording import Wording
 
@@ -80,10 +81,16 @@ class JsonParts(_Strict):
 
 
 class Deleted(_Strict):
-    """Soft-deleted rows that are left out."""
+    """Soft-deleted rows that are left out; ``deleted_when`` holds the values that mark them."""
 
     column: str
     reason: str
+    deleted_when: tuple[Value, ...] = ()
+
+    @field_validator("deleted_when", mode="before")
+    @classmethod
+    def _values(cls, values: object) -> object:
+        return literals(values)
 
 
 class SectionEntry(_Strict):
@@ -303,6 +310,14 @@ def _masks(masked: object) -> object:
     if not isinstance(masked, dict):
         return masked
     return {k: {"reason": v} if isinstance(v, str) else v for k, v in masked.items()}
+
+
+def literals(values: object) -> tuple[Value, ...]:
+    """One value, or a list of values, that a column is compared with."""
+    several = values if isinstance(values, list) else [values]
+    if not several or not all(isinstance(each, (str, int)) for each in several):
+        raise ValueError("must be a text, a whole number, true or false, or a list of these")
+    return tuple(several)
 
 
 def _known_facts(facts: dict[str, Any]) -> dict[str, Any]:

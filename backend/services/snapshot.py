@@ -198,10 +198,20 @@ class Snapshot:
 
     def count(self, section: TableSection, subject: Subject) -> int:
         """How many rows the section has of that person."""
+        return self.count_both(section, subject)[0]
+
+    def count_both(self, section: TableSection, subject: Subject) -> tuple[int, int]:
+        """How many rows the section shows of that person, and how many it leaves out as deleted."""
         self.settle()
-        owned = section.owned_by(subject.user_id)
-        query = sa.select(sa.func.count()).select_from(section.table).where(owned)
-        return int(self.connection.execute(query).scalar_one())
+        deleted = section.leave_out_deleted
+        kept = sa.true() if deleted is None else deleted.kept(section.table)
+        query = (
+            sa.select(sa.func.count(), sa.func.count(sa.case((kept, 1))))
+            .select_from(section.table)
+            .where(section.owned_or_deleted(subject.user_id))
+        )
+        owned, shown = self.connection.execute(query).one()
+        return int(shown), int(owned) - int(shown)
 
 
 @dataclass(frozen=True, slots=True)

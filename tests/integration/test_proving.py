@@ -15,11 +15,11 @@ from backend.errors import UsageError
 from backend.services.collection import Collection
 from backend.services.dsar_collectors import ACCOUNT, AUDIT_LOGS, WORKFLOWS, collection
 from backend.services.proving import Flaw, Proof, prove
+from backend.services.row_conditions import LeftOut
 from backend.services.sections import (
     EXPORTED,
     Exported,
     FunctionSection,
-    LeftOut,
     Masked,
     OwnerPath,
     Reason,

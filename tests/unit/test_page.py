@@ -30,13 +30,13 @@ from backend.services.page.templates import FOLDER
 from backend.services.page.values import MAX_CHARACTERS, Kind, ValueWriter, clean, kind_of
 from backend.services.per_section import PerSection
 from backend.services.rendering import Rows, dump_object, gathered
+from backend.services.row_conditions import LeftOut
 from backend.services.section_files import ELSEWHERE, GONE
 from backend.services.sections import (
     EXPORTED,
     Exported,
     Facts,
     FunctionSection,
-    LeftOut,
     Masked,
     OwnerPath,
     Reason,
@@ -420,7 +420,7 @@ def test_page_gives_a_reason_in_the_declarers_own_words() -> None:
 
 
 def test_page_says_when_deleted_rows_are_left_out() -> None:
-    section = replace(VISITS, leave_out_deleted=LeftOut("secret", "gone after a day"))
+    section = replace(VISITS, leave_out_deleted=LeftOut("secret", "gone after a day", "yes"))
     assert "left out: <bdi>gone after a day</bdi>." in rendered(section)
     assert "gone" not in rendered()
 

@@ -11,11 +11,11 @@ from sqlalchemy.engine import Connection
 
 from backend.errors import SectionError
 from backend.services.dsar_collectors import SECTIONS
+from backend.services.row_conditions import LeftOut
 from backend.services.sections import (
     EXPORTED,
     Facts,
     Hop,
-    LeftOut,
     Masked,
     OwnerPath,
     Reason,
@@ -109,7 +109,7 @@ def test_owner_path_through_joins_reaches_the_person(connection: Connection) -> 
 
 def test_deleted_rows_are_in_unless_left_out(connection: Connection) -> None:
     both = (OwnerPath("sender"), OwnerPath("recipient"))
-    left_out = make(owner_paths=both, leave_out_deleted=LeftOut("deleted_at", "r"))
+    left_out = make(owner_paths=both, leave_out_deleted=LeftOut("deleted_at", "r", "x"))
     assert ids(connection, left_out) == [1, 3]
 
 
@@ -134,6 +134,8 @@ def test_read_columns_never_holds_a_withheld_one() -> None:
         ({"owner_paths": ()}, "owner path"),
         ({"order_by": ("size",)}, "size"),
         ({"leave_out_deleted": LeftOut("gone_at", "r")}, "gone_at"),
+        ({"leave_out_deleted": LeftOut("deleted_at", "r")}, "deleted_when"),
+        ({"leave_out_deleted": LeftOut("recipient", "r", "8")}, "recipient"),
         (
             {
                 "columns": dict.fromkeys(MESSAGES.columns.keys(), EXPORTED)
