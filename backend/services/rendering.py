@@ -127,12 +127,24 @@ class Digits(str):
     __slots__ = ()
 
 
+class Members(list[tuple[str, Any]]):
+    """An object of a JSON text: its keys with their values, also a key that it has twice."""
+
+    __slots__ = ()
+
+
 def parse_json(text: str | bytes) -> Any:
-    """JSON with its numbers as ``Digits``; NaN and the infinities as strings.
+    """JSON with its numbers as ``Digits``, its objects as ``Members``; NaN, infinities as strings.
 
     Raises ``ValueError``, and ``RecursionError`` for what is nested too deep.
     """
-    return json.loads(text, parse_int=Digits, parse_float=Digits, parse_constant=str)
+    return json.loads(
+        text,
+        parse_int=Digits,
+        parse_float=Digits,
+        parse_constant=str,
+        object_pairs_hook=Members,
+    )
 
 
 def plain(value: Any) -> Any:
@@ -257,11 +269,15 @@ def _indented(lines: Iterable[bytes]) -> bytes:
 
 def dump_json(value: Any) -> bytes:
     """A JSON value as ``parse_json`` gives it, back as JSON with the same digits."""
-    if isinstance(value, dict):
-        members = (dump_value(str(key)) + b": " + dump_json(v) for key, v in value.items())
+    if isinstance(value, (Members, dict)):
+        pairs = value.items() if isinstance(value, dict) else value
+        members = (dump_json(str(key)) + b": " + dump_json(item) for key, item in pairs)
         return b"{" + b", ".join(members) + b"}"
     if isinstance(value, list):
         return b"[" + b", ".join(map(dump_json, value)) + b"]"
     if isinstance(value, Digits):
         return value.encode()
-    return dump_value(value)
+    try:
+        return orjson.dumps(value) if type(value) is str else dump_value(value)
+    except orjson.JSONEncodeError:
+        return dump_value(value)

@@ -22,6 +22,7 @@ from backend.services.sections import (
     Hop,
     OwnerPath,
     TableSection,
+    Withheld,
 )
 from backend.services.subject_keys import KeyKind, canonical, kind_of, same_key
 
@@ -168,14 +169,19 @@ class ScratchCopy:
         return row
 
     def _fill_json(self, row: ScratchRow, name: str, exported: Exported, *, as_text: bool) -> None:
+        """An object with a token at each path; what is hidden for all also stands in a string."""
         free = self._tokens.text()
         parts = {"": free}
         value: dict[str, Any] = {"free": free.value}
-        for path in exported.paths:
+        again: dict[str, Any] = {}
+        for path, part in exported.paths.items():
             token = self._tokens.text()
             parts[path] = token
             _put(value, path.split("."), token.value)
-        row.values[name] = json.dumps(value) if as_text else value
+            if isinstance(part, Withheld) or part.unless_own is None:
+                _put(again, path.upper().split("."), token.value)
+        planted = [value, json.dumps(again)] if again else value
+        row.values[name] = json.dumps(planted) if as_text else planted
         row.tokens[name] = Token(value, "")
         row.parts[name] = parts
 

@@ -14,7 +14,7 @@ The same is declared in three ways: over models (``dsar_collectors``), by functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -78,8 +78,9 @@ class Exported:
 
     For a JSON column ``paths`` gives parts of it a disposition of their own: dotted keys, ``*``
     for any key or element, for example ``connections.*.secret``; of an array of JSON they lead from
-    each element. ``as_json`` says that a column of text holds JSON; it is then exported as JSON
-    where it is that, else as the text (with ``paths`` only a text that can hold none of them).
+    each element. What may hold such a part and cannot be taken apart is replaced whole; the rules
+    are ``json_paths``'s. ``as_json`` says that a column of text holds JSON; it is then exported as
+    JSON where it is that, else as the text.
     """
 
     paths: Mapping[str, Withheld | Masked] = field(default_factory=dict)
@@ -360,27 +361,3 @@ def left_out(section: TableSection) -> tuple[dict[str, str], dict[str, str]]:
                 target = withheld if isinstance(part, Withheld) else masked
                 target[f"{name}.{path}"] = part.reason
     return withheld, masked
-
-
-def apply_paths(value: Any, paths: Mapping[str, Withheld | Masked]) -> Any:
-    """Replace what each dotted path of a parsed JSON value points at by its note."""
-    for path, disposition in paths.items():
-        value = _replace(value, path.split("."), disposition.note)
-    return value
-
-
-def _replace(value: Any, keys: Sequence[str], note: str) -> Any:
-    if not keys:
-        return note
-    first, rest = keys[0], keys[1:]
-    if isinstance(value, dict):
-        return {
-            key: _replace(item, rest, note) if first in ("*", key) else item
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [
-            _replace(item, rest, note) if first in ("*", str(index)) else item
-            for index, item in enumerate(value)
-        ]
-    return value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -19,21 +18,18 @@ import sqlalchemy as sa
 
 from backend.services.base_types import base_type
 from backend.services.columns import ColumnarRows, Unprintable, row_printer
+from backend.services.json_paths import hiding
 from backend.services.per_section import PerSection
 from backend.services.rendering import (
     JsonText,
     Rows,
-    dump_json,
     dump_object,
     dump_objects,
     json_from_sqlite,
     not_finite,
-    parse_json,
     plain,
-    text_of,
 )
 from backend.services.sections import (
-    UNREADABLE,
     Exported,
     FilesSection,
     FunctionSection,
@@ -41,7 +37,6 @@ from backend.services.sections import (
     Subject,
     TableSection,
     Withheld,
-    apply_paths,
 )
 from backend.services.subject_keys import same_key
 
@@ -51,9 +46,6 @@ Paths = Mapping[str, Withheld | Masked]
 # Makes of a column's values what is shown, given all columns as they were read, and the person's
 # own key.
 Change = Callable[[Column, Sequence[Column], Any], Column]
-
-# What may hold a part of its own.
-_BRACKET: Final = re.compile(rb"[\[{]")
 
 
 def table_renderer(section: TableSection, subject: Subject, *, any_type: bool) -> Renderer:
@@ -221,7 +213,7 @@ def _withhold_paths(paths: Paths, places: Mapping[str, int]) -> Change:
     masks = (part for part in paths.values() if isinstance(part, Masked))
     deciding = sorted({mask.unless_own for mask in masks if mask.unless_own is not None})
     if not deciding:
-        replace = _replacing(paths)
+        replace = hiding(paths)
         return lambda values, *_: list(map(replace, values))
     by_own: dict[frozenset[str], Callable[[Any], Any]] = {}
 
@@ -232,7 +224,7 @@ def _withhold_paths(paths: Paths, places: Mapping[str, int]) -> Change:
                 name for name, key in zip(deciding, keys, strict=True) if same_key(key, own_key)
             )
             if own not in by_own:
-                by_own[own] = _replacing(
+                by_own[own] = hiding(
                     {path: part for path, part in paths.items() if not _stays(part, own)}
                 )
             shown.append(by_own[own](value))
@@ -243,61 +235,6 @@ def _withhold_paths(paths: Paths, places: Mapping[str, int]) -> Change:
 
 def _stays(part: Withheld | Masked, own: frozenset[str]) -> bool:
     return isinstance(part, Masked) and part.unless_own in own
-
-
-def _replacing(paths: Paths) -> Callable[[Any], Any]:
-    """What replaces these paths within a value. A text that names none of them stays as it is.
-
-    What names one and cannot be taken apart is withheld whole: nested deeper than Python reads, or
-    no JSON at all (a text that was cut off).
-    """
-    may_name = _naming(paths)
-
-    def stays(text: bytes) -> bool:
-        return not paths or (may_name is not None and not may_name.search(text))
-
-    def replace(value: Any) -> Any:
-        if isinstance(value, JsonText):
-            text = text_of(value)
-            return value if stays(text) else JsonText(dump_json(taken_apart(value)))
-        if isinstance(value, (str, bytes)):
-            text = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-            return value if stays(text) or not _BRACKET.search(text) else UNREADABLE.note
-        if isinstance(value, list):
-            return JsonText(dump_json(taken_apart(value)))
-        return None if value is None else apply_paths(value, paths)
-
-    def taken_apart(value: Any) -> Any:
-        # Of an array of JSON a path leads from each element, or from the array itself.
-        if isinstance(value, list):
-            value = list(map(taken_apart, value))
-        elif isinstance(value, JsonText):
-            value = parse_json(text_of(value))
-        else:
-            return replace(value)
-        return apply_paths(value, paths)
-
-    def safely(value: Any) -> Any:
-        try:
-            return replace(value)
-        except (RecursionError, ValueError):
-            return UNREADABLE.note
-
-    return safely
-
-
-def _naming(paths: Paths) -> re.Pattern[bytes] | None:
-    """What a JSON text holds if it has any of these paths; None where no look can tell.
-
-    A key may be written with escapes, of which those of ASCII begin so: then it is parsed.
-    """
-    needles = []
-    for path in paths:
-        keys = [key for key in path.split(".") if key != "*" and not key.isdecimal()]
-        if not keys or "/" in keys[-1] or not re.fullmatch(r"[ !#-\[\]-~]+", keys[-1]):
-            return None
-        needles.append(re.escape(f'"{keys[-1]}"'))
-    return re.compile("|".join([*needles, r"\\u00[0-7]"]).encode())
 
 
 def function_rows(section: FunctionSection | FilesSection, subject: Subject) -> Iterable[bytes]:

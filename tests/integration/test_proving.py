@@ -135,7 +135,18 @@ def test_prove_finds_what_the_exporter_does_not_keep_to(
 def test_prove_finds_a_secret_that_a_path_misses(
     declared: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.services.table_rendering.apply_paths", lambda value, paths: value)
+    monkeypatch.setattr(
+        "backend.services.table_rendering.hiding", lambda paths: lambda value: value
+    )
+    found = flaws(prove(declared))
+    assert (Flaw.WITHHELD, "workflows", "definition.connections.*.secret") in found
+
+
+def test_prove_finds_a_secret_that_a_path_misses_in_a_string_of_json(
+    declared: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.services.json_paths._parsed", lambda text: None)
+    monkeypatch.setattr("backend.services.json_paths.names", lambda text, key: False)
     found = flaws(prove(declared))
     assert (Flaw.WITHHELD, "workflows", "definition.connections.*.secret") in found
 
