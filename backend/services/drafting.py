@@ -14,6 +14,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backend.errors import UsageError
+from backend.services.base_types import stored_type
+from backend.services.credential_names import Secrecy
 from backend.services.draft_text import (
     comment_lines,
     join_text,
@@ -32,9 +34,7 @@ from backend.services.telling_names import (
     AUDIT,
     LIKE_A_PERSON,
     ORIGIN,
-    looks_doubtful,
     looks_personal,
-    looks_secret,
     tells,
     words,
 )
@@ -48,6 +48,12 @@ _PEOPLE: Final = (
 )
 _DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
 _WHOSE: Final = "TODO: whose key is it? Say why it is masked, export it, or add it to owner"
+_WITHIN: Final = (
+    "TODO: do credentials or other people stand in it? Withhold or mask their paths (json.…), and "
+    "say what is left"
+)
+_NOT_BY_IT: Final = "TODO: why no rows are a person's by it"
+_UNCOVERED: Final = "TODO: why no section needs to cover it"
 _HEAD: Final = """\
 # What an export holds of each person: drafted by `dsar sections draft`. Read it all, then settle
 # every TODO; `dsar coverage` tells what is left.
@@ -121,6 +127,7 @@ class _Plan:
     withheld: dict[str, str] = field(default_factory=dict)
     masked: dict[str, str | None] = field(default_factory=dict)  # unless_own
     asked: Sequence[str] = ()  # masked, and a person must say why
+    structured: list[str] = field(default_factory=list)  # exported, and holds what no name tells
 
 
 class _Drafting:
@@ -151,15 +158,22 @@ class _Drafting:
         plans = list(self._plans())
         for plan in plans:
             yield from self._section(plan)
+        for plan in plans:
+            if plan.structured:
+                yield from self._exempted(plan.table, plan.structured, (), _WITHIN)
         for table, columns, notes in self._missed(plans):
-            yield from ("", *comment_lines(notes), "[[exempt]]")
-            yield from table_lines(table.name)
-            yield from list_lines("columns", columns)
-            yield 'reason = "TODO: why no rows are a person\'s by it"'
+            yield from self._exempted(table, columns, notes, _NOT_BY_IT)
         for table, notes in self._exempt():
-            yield from ("", *comment_lines(notes), "[[exempt]]")
-            yield from table_lines(table.name)
-            yield 'reason = "TODO: why no section needs to cover it"'
+            yield from self._exempted(table, (), notes, _UNCOVERED)
+
+    def _exempted(
+        self, table: TableShape, columns: Sequence[str], notes: Sequence[str], reason: str
+    ) -> Iterator[str]:
+        yield from ("", *comment_lines(notes), "[[exempt]]")
+        yield from table_lines(table.name)
+        if columns:
+            yield from list_lines("columns", columns)
+        yield f"reason = {quoted(reason)}"
 
     # -- which tables ------------------------------------------------------------------------
 
@@ -265,21 +279,22 @@ class _Drafting:
         keys = {key.columns[0]: key for key in self._schema.keys_of(table.name) if _single(key)}
         to_person = [name for name, key in keys.items() if key.target == self._person.name]
         acting = self._acting(table, to_person)
+        secret = self._schema.secret(table.name, self._person.name)
         plan.asked = self._schema.like_keys(table.name, self._person.name)
         for name, column in table.columns.items():
-            if name in keys:
+            if name in secret and (table is not self._person or name != self._key):
+                sure = secret[name] is Secrecy.SURE
+                plan.withheld[name] = str(Reason.CREDENTIAL) if sure else _DOUBT
+            elif name in keys:
                 self._decide_reference(plan, name, keys[name], to_person)
-            elif looks_secret(name, column.type):
-                plan.withheld[name] = str(Reason.CREDENTIAL)
-            elif looks_doubtful(name, column.type):
-                plan.withheld[name] = _DOUBT
             elif self._is_of_who_acted(table, name, acting):
                 plan.masked[name] = acting
             elif name in plan.asked:
                 plan.masked[name] = name if self._is_like_the_key(column) else None
             else:
                 plan.exported.append(name)
-            if isinstance(column.type, sa.JSON):
+            if name in plan.exported and _is_structured(column.type):
+                plan.structured.append(name)
                 plan.notes.append(
                     f"{name} is JSON. Secrets in it: "
                     f'json.{key_text(name)}.withheld = {{ "a.*.b" = "credential" }}'
@@ -352,6 +367,14 @@ class _Drafting:
             return quoted(column)
         path = ", ".join(join_text(key) for key in joins)
         return f"{{ path = [{path}], column = {quoted(column)} }}"
+
+
+def _is_structured(kind: sa.types.TypeEngine[Any]) -> bool:
+    """Whether values have parts of any name: JSON and its like, or an array of such."""
+    kind = stored_type(kind)
+    if isinstance(kind, sa.ARRAY):
+        return _is_structured(kind.item_type)
+    return isinstance(kind, sa.JSON) or kind.__visit_name__ in ("HSTORE", "XML")
 
 
 def _single(key: ForeignKey) -> bool:

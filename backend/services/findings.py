@@ -16,6 +16,7 @@ class Problem(StrEnum):
     OWNER_ASTRAY = "owner_path_no_foreign_key"
     LINKED = "linked_to_person"
     LOOKS_PERSONAL = "looks_personal"
+    LOOKS_SECRET = "looks_secret"  # noqa: S105
     TABLE_GONE = "table_gone"
     COLUMN_GONE = "column_gone"
     FACT_MISSING = "fact_missing"

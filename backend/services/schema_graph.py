@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.reflection import Inspector
 
+from backend.services.credential_names import Secrecy, secrecy
 from backend.services.reflection import Name, inspecting, json_columns, plain_name, shown
 from backend.services.subject_keys import kind_of
 from backend.services.telling_names import (
@@ -124,6 +125,23 @@ class Schema:
             and kind_of(column) in kinds
             and not (table.primary_key == (each,) and (table is people or _is_own(name, each)))
         ]
+
+    def secret(self, name: Name, person: Name) -> dict[str, Secrecy]:
+        """The columns of a table that hold a credential, or may; one with a person's key does not.
+
+        A key of another table's rows may be what opens them, as a session's is.
+        """
+        table = self.tables[name]
+        targets = {column: key.target for key in self._keys[name] for column in key.columns}
+        found: dict[str, Secrecy] = {}
+        for each, column in table.columns.items():
+            target = targets.get(each)
+            if target == person or (name == person and table.primary_key == (each,)):
+                continue
+            level = secrecy(each, column.type, name[1], table.columns)
+            if level is not Secrecy.NO:
+                found[each] = level if target is None else Secrecy.PERHAPS
+        return found
 
     def distances(self, person: Name) -> Mapping[Name, int]:
         """Every table that leads to the person's, by its number of foreign keys on the way.

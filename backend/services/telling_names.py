@@ -1,4 +1,4 @@
-"""What the name of a column or a table tells: personal data, credentials, other people.
+"""What the name of a column or a table tells: personal data, other people.
 
 Names are taken apart (``lastLoginIP`` is last, login, ip) and each word, and each two or three
 neighbours put together, looked up in the lists below: English, German, French and Spanish. A guess,
@@ -11,12 +11,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from itertools import pairwise
-from typing import Any, Final
-
-import sqlalchemy as sa
+from typing import Final
 
 
-def _listed(**languages: str) -> frozenset[str]:
+def listed(**languages: str) -> frozenset[str]:
     """Words by language, all of them looked for. A language more is a keyword more, in any list.
 
     Words are written as ``words`` gives them: in small letters, without accents, ``ae`` for ä.
@@ -29,7 +27,7 @@ def _words_in(text: str) -> frozenset[str]:
 
 
 # What looks personal wherever it stands.
-PERSONAL: Final = _listed(
+PERSONAL: Final = listed(
     en="""
         email emails mail phone phones telephone tel mobile cell fax address addresses addr street
         postcode postal zip zipcode iban bic ssn passport nationality birth birthday birthdate born
@@ -66,8 +64,8 @@ _PERSONAL_ENDINGS: Final = (
     *("faxnummer", "vorname", "nachname", "geburtsdatum"),
 )
 # A plain "name" looks personal only in a table whose name says that people are in it.
-NAMES: Final = _listed(en="name", fr="nom", es="nombre")
-PEOPLE: Final = _listed(
+NAMES: Final = listed(en="name", fr="nom", es="nombre")
+PEOPLE: Final = listed(
     en="""
         user users person persons people customer customers client clients member members employee
         employees staff contact contacts patient patients student students guest guests lead leads
@@ -94,7 +92,7 @@ PEOPLE: Final = _listed(
     """,
 )
 # Each row of a table that has such a column is a person.
-LIKE_A_PERSON: Final = _listed(
+LIKE_A_PERSON: Final = listed(
     en="""
         email emails firstname lastname surname forename givenname familyname username login birth
         birthday birthdate dob
@@ -103,30 +101,8 @@ LIKE_A_PERSON: Final = _listed(
     fr="courriel prenom naissance",
     es="correo apellido apellidos nacimiento",
 )
-# Gives access, whatever the table. Only in columns that can hold such a thing.
-CREDENTIAL: Final = _listed(
-    en="""
-        password passwords passwd pwd passphrase passcode secret secrets token tokens apikey apikeys
-        privatekey accesskey secretkey authkey encryptionkey signingkey salt totp otp mfa cvv cvc
-        pin jwt jwts bearer rememberme credential credentials sessiondata sessionkey
-        backupcodes recoverycodes recoverycode backupcode
-    """,
-    de="passwort kennwort geheimnis zugangsdaten",
-    fr="motdepasse mdp",
-    es="contrasena contrasenas",
-)
-# May give access: a person must look.
-DOUBTFUL: Final = _listed(
-    en="""
-        auth oauth hash digest key seed nonce signature session fingerprint authcode accesscode
-        securitycode verificationcode confirmationcode resetcode logincode invitecode
-    """,
-    de="schluessel zugangscode sicherheitscode",
-    fr="cle",
-    es="clave",
-)
 # Who did something, rather than to whom it was done.
-AUDIT: Final = _listed(
+AUDIT: Final = listed(
     en="""
         audit audits auditlog log logs history histories event events activity activities journal
         trail version versions change changes revision revisions
@@ -135,14 +111,14 @@ AUDIT: Final = _listed(
     fr="historique journaux evenement evenements",
     es="historial registro registros evento eventos",
 )
-ACTING: Final = _listed(
+ACTING: Final = listed(
     en="actor admin staff operator agent editor moderator by impersonator performer executor",
     de="bearbeiter sachbearbeiter von durch",
     fr="par",
     es="por",
 )
 # Who else a row may name; a number so called is a key.
-WHOM: Final = _listed(
+WHOM: Final = listed(
     en="""
         author owner creator sender recipient receiver assignee assigner reviewer reporter approver
         requester buyer seller payer payee uploader participant invitee inviter referrer updater
@@ -152,11 +128,11 @@ WHOM: Final = _listed(
     fr="auteur createur expediteur destinataire acheteur vendeur proprietaire",
     es="creador remitente destinatario comprador vendedor propietario",
 )
-_ENDS_OF_KEYS: Final = _listed(en="id uuid guid ref key no", de="nr nummer", es="num")
+_ENDS_OF_KEYS: Final = listed(en="id uuid guid ref key no", de="nr nummer", es="num")
 # Where somebody's action came from.
-ORIGIN: Final = _listed(en="ip ips ipaddr ipaddress useragent inet host hostname", de="ipadresse")
+ORIGIN: Final = listed(en="ip ips ipaddr ipaddress useragent inet host hostname", de="ipadresse")
 # Says when something was, or will be.
-TIMES: Final = _listed(
+TIMES: Final = listed(
     en="""
         at on date time day datetime timestamp created updated modified deleted expires expiry since
         until birthday birthdate dob born
@@ -166,7 +142,7 @@ TIMES: Final = _listed(
     es="fecha hora nacimiento",
 )
 # What a table that links two others may say beside their keys.
-OF_A_LINK: Final = _listed(
+OF_A_LINK: Final = listed(
     en="""
         role roles kind type status state position order sort rank level admin owner active primary
         default
@@ -221,16 +197,6 @@ def looks_personal(table: str, column: str) -> bool:
     return bool(NAMES.intersection(words(column)[-1:])) and tells(table, PEOPLE)
 
 
-def looks_secret(column: str, kind: sa.types.TypeEngine[Any]) -> bool:
-    """Whether a column holds a credential, by its name and a type that can hold one."""
-    return _holds_text(kind) and tells(column, CREDENTIAL)
-
-
-def looks_doubtful(column: str, kind: sa.types.TypeEngine[Any]) -> bool:
-    """Whether a column may hold a credential, so that a person must look."""
-    return _holds_text(kind) and words(column)[-1:] != ["id"] and tells(column, DOUBTFUL)
-
-
 def names_a_person(column: str) -> bool:
     """Whether a column is called as one with a person's key: ``author_id``, ``created_by``."""
     found = words(column)
@@ -245,8 +211,3 @@ def names_a_person(column: str) -> bool:
 def is_bookkeeping(table: str) -> bool:
     """Whether a table is a migration tool's, an extension's or this program's own."""
     return table.lower() in BOOKKEEPING or table.lower().startswith(OURS)
-
-
-def _holds_text(kind: sa.types.TypeEngine[Any]) -> bool:
-    numbers = (sa.Integer, sa.Numeric, sa.Boolean, sa.Date, sa.DateTime, sa.Time, sa.Interval)
-    return not isinstance(kind, (*numbers, sa.Uuid, sa.Enum))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
-from backend.services.telling_names import looks_personal, looks_secret, names_a_person, words
+from backend.services.telling_names import looks_personal, names_a_person, words
 
 
 @pytest.mark.parametrize(
@@ -48,15 +47,6 @@ def test_looks_personal_in_each_language(table: str, column: str) -> None:
 )  # fmt: skip
 def test_looks_personal_leaves_things_alone(table: str, column: str) -> None:
     assert not looks_personal(table, column)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["password_digest", "Passwort", "mot_de_passe", "contraseña", "refresh_jwt", "remember_me"],
-)
-def test_looks_secret_in_each_language(name: str) -> None:
-    assert looks_secret(name, sa.Text())
-    assert not looks_secret(name, sa.Date())
 
 
 @pytest.mark.parametrize(
