@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
 from backend.engines import named_errors
+from backend.services.collations import mark_collations
 from backend.services.nearest import hint
 
 # Of a table: its schema, or None for the connection's own, and its name.
@@ -107,6 +108,8 @@ def reflect(
             there = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
             found.others[schema] = there
             found.tables.update(_read(inspector, schema, sorted(wanted.intersection(there))))
+        with inspector._operation_context() as connection:
+            mark_collations(connection, found.tables.values(), default)
         goal = plain_name(person, default)
         starts = [(plain_name(end, default), column) for end, column in ends]
         starts = [each for each in starts if each[0] in found.tables]

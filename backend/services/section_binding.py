@@ -19,6 +19,7 @@ from backend.engines import make_snapshot_engine
 from backend.errors import SectionError
 from backend.extensions import Runtime
 from backend.services.collection import Collection
+from backend.services.comparison import Match, compared_alike, refusal
 from backend.services.nearest import hint
 from backend.services.reflection import Name, Reflected, plain_name, reflect, shown
 from backend.services.row_conditions import LeftOut
@@ -117,6 +118,7 @@ class Binding:
     file: SectionsFile
     reflected: Reflected
     key: sa.Column[Any]
+    dialect: str
 
     @classmethod
     def of(cls, path: Path, file: SectionsFile, engine: Engine) -> Binding:
@@ -125,7 +127,8 @@ class Binding:
         reflected = reflect(
             engine, file.table_names(), person=subject.table_name, ends=list(_ends(file))
         )
-        return cls(path, file, reflected, _key(path, subject.table_name, subject.key, reflected))
+        key = _key(path, subject.table_name, subject.key, reflected)
+        return cls(path, file, reflected, key, engine.dialect.name)
 
     @property
     def person(self) -> sa.Table:
@@ -187,13 +190,33 @@ class Binding:
             for here, there in join.pairs:
                 _require(f"{where}: owner", name, at, here)
                 _require(f"{where}: owner", join.table, following, there)
+                self._require_comparable(f"{where}: owner", at.c[here], following.c[there])
             (column, target), *more = join.pairs
             also = tuple((here, following.c[there]) for here, there in more)
             hops.append(Hop(column, following.c[target], also))
             at, name = following, join.table
         _require(f"{where}: owner", name, at, owner.column)
-        self._require_key(f"{where}: owner", name, at.c[owner.column])
-        return OwnerPath(owner.column, tuple(hops))
+        end = at.c[owner.column]
+        self._require_key(f"{where}: owner", name, end)
+        self._require_comparable(f"{where}: owner", end, self.key)
+        return OwnerPath(owner.column, tuple(hops), self._match(end))
+
+    def _match(self, end: sa.Column[Any]) -> Match:
+        """How an owner path's last column is compared with the key."""
+        if compared_alike(end, self.key):
+            return Match.AS_KEY
+        is_uuid = kind_of(self.key) in (KeyKind.UUID, KeyKind.OCTETS)
+        return Match.UUID_TEXT if is_uuid and kind_of(end) is KeyKind.TEXT else Match.EXACT
+
+    def _require_comparable(self, where: str, here: sa.Column[Any], target: sa.Column[Any]) -> None:
+        """Raise where a comparison of the two columns may take two people for one."""
+        why = refusal(here, target, self.dialect, is_key=target is self.key)
+        if why is not None:
+            raise SectionError(
+                f"{where}: {here.table.fullname}.{here.name} cannot be compared with "
+                f"{target.table.fullname}.{target.name} without taking two values for one: {why}; "
+                "make both columns of one type, or name another column"
+            )
 
     def _require_key(self, where: str, name: Name, end: sa.Column[Any]) -> None:
         """Raise where the path's last column cannot hold the person's key."""

@@ -24,8 +24,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
 from backend.services.nearest import hint
+from backend.services.owner_paths import Hop as Hop  # noqa: PLC0414  declared beside sections
+from backend.services.owner_paths import OwnerPath as OwnerPath  # noqa: PLC0414
 from backend.services.row_conditions import LeftOut
-from backend.services.subject_keys import bound
 from backend.services.wording import FALLBACK_LANGUAGE, Text, Wording, in_language
 
 
@@ -89,62 +90,6 @@ class Exported:
 
 Disposition = Exported | Withheld | Masked
 EXPORTED = Exported()
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """A join on the way to the person: ``column`` here equals ``target`` of the next table.
-
-    ``also`` holds the further pairs of a key of several columns.
-    """
-
-    column: str
-    target: sa.Column[Any]
-    also: tuple[tuple[str, sa.Column[Any]], ...] = ()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns here, in the order of ``targets``."""
-        return (self.column, *(name for name, _ in self.also))
-
-    @property
-    def targets(self) -> tuple[sa.Column[Any], ...]:
-        """The columns of the next table."""
-        return (self.target, *(target for _, target in self.also))
-
-    @property
-    def table(self) -> sa.Table:
-        """The next table."""
-        found = self.target.table
-        assert isinstance(found, sa.Table)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class OwnerPath:
-    """How a row leads to the person: ``hops`` (none, usually), then the column with their key."""
-
-    column: str
-    hops: tuple[Hop, ...] = ()
-
-    def condition(self, table: sa.Table, key: Any) -> ColumnElement[bool]:
-        """The rows of ``table`` that this path gives to the person with that key.
-
-        Joins become ``IN (SELECT …)``, so that no row comes twice however many ways lead to it.
-        """
-        if not self.hops:
-            parameter = bound(table.c[self.column], key)
-            return sa.false() if parameter is None else table.c[self.column] == parameter
-        hop, *rest = self.hops
-        inner = OwnerPath(self.column, tuple(rest)).condition(hop.table, key)
-        here = [table.c[name] for name in hop.columns]
-        local = here[0] if len(here) == 1 else sa.tuple_(*here)
-        return local.in_(sa.select(*hop.targets).where(inner))
-
-    @property
-    def first_columns(self) -> tuple[str, ...]:
-        """The columns of the section's own table that the path begins with."""
-        return self.hops[0].columns if self.hops else (self.column,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

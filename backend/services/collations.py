@@ -1,0 +1,82 @@
+"""How the database compares the columns of reflected tables; see ``comparison``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from backend.services.comparison import COLLATION, UNTYPED, Collation, Family, family_of
+
+# Whatever the release: before PostgreSQL 12 no collation is nondeterministic.
+_ON_POSTGRESQL: Final = """
+WITH RECURSIVE base (oid, type) AS (
+  SELECT oid, oid FROM pg_type WHERE typtype <> 'd'
+  UNION ALL
+  SELECT t.oid, b.type FROM pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd'
+)
+SELECT n.nspname, c.relname, a.attname, b.type = to_regtype('citext')::oid,
+       coalesce((to_jsonb(co) ->> 'collisdeterministic')::boolean, true),
+       quote_ident(cn.nspname) || '.' || quote_ident(co.collname)
+FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_collation co ON co.oid = a.attcollation
+JOIN pg_namespace cn ON cn.oid = co.collnamespace
+JOIN base b ON b.oid = a.atttypid
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relname = ANY(%(tables)s)
+"""
+_ON_MARIADB: Final = """
+SELECT table_schema, table_name, column_name, collation_name
+FROM information_schema.columns
+WHERE collation_name IS NOT NULL AND table_name IN ({})
+"""
+
+
+def mark_collations(
+    connection: Connection, tables: Iterable[sa.Table], default_schema: str | None
+) -> None:
+    """Note in each column's ``info`` how the database compares it; one statement."""
+    tables = list(tables)
+    names = sorted({table.name for table in tables})
+    if not names:
+        return
+    name = connection.dialect.name
+    if name == "postgresql":
+        found = _read_on_postgresql(connection, names)
+    elif name == "sqlite":
+        found = {}
+    else:
+        found = _read_on_mariadb(connection, names)
+    for table in tables:
+        for column in table.columns:
+            place = (table.schema or default_schema, table.name, column.name)
+            if place in found:
+                column.info[COLLATION] = found[place]
+            elif name == "sqlite" and family_of(column) is not Family.WHOLE:
+                untyped = family_of(column) is Family.UNKNOWN
+                column.info[COLLATION] = UNTYPED if untyped else Collation("unknown")
+
+
+def _read_on_postgresql(
+    connection: Connection, names: list[str]
+) -> Mapping[tuple[Any, ...], Collation]:
+    found = {}
+    rows = connection.exec_driver_sql(_ON_POSTGRESQL, {"tables": names})
+    for schema, table, column, citext, deterministic, sql in rows:
+        collation = Collation("citext" if citext else sql, deterministic and not citext, sql)
+        found[schema, table, column] = collation
+    return found
+
+
+def _read_on_mariadb(
+    connection: Connection, names: list[str]
+) -> Mapping[tuple[Any, ...], Collation]:
+    query = _ON_MARIADB.format(", ".join(["%s"] * len(names)))
+    rows = connection.exec_driver_sql(query, tuple(names))
+    return {
+        (schema, table, column): Collation(name, name.endswith("_nopad_bin"), name)
+        for schema, table, column, name in rows
+    }
