@@ -120,7 +120,8 @@ def draft(
     from backend.services.schema_graph import read_schema
 
     with application() as runtime:
-        schema = read_schema(runtime.source, {None, *schemas})
+        at, _, people = (subject_table or "").rpartition(".")
+        schema = read_schema(runtime.source, {None, *schemas}, [(at or None, people)])
         person = find_person(schema, subject_table)
         text = write_draft(schema, person, find_key(person, subject_key), schemas)
     if output is None:

@@ -55,7 +55,9 @@ def check_coverage(runtime: Runtime) -> Report:
             for each in found.sections
             if isinstance(each, TableSection) and each.database == "source"
         ]
-        schema = read_schema(runtime.source, {None, *(each.table[0] for each in tables)})
+        schemas = {None, *(each.table[0] for each in tables)}
+        named = _named(person, tables, found.exemptions)
+        schema = read_schema(runtime.source, schemas, named)
         check = _Check(schema, person, found.key.name, tables, found.exemptions)
         others = facts_of_others(found.sections)
         return check.report(
@@ -66,18 +68,22 @@ def check_coverage(runtime: Runtime) -> Report:
     file = read_sections_file(path)
     tables = [declared_in_file(file, each) for each in file.section]
     schemas = {None, *file.schemas, *(name[0] for name in file.table_names())}
-    check = _Check(
-        read_schema(runtime.source, schemas),
-        file.subject.table_name,
-        file.subject.key,
-        tables,
-        exemptions_of(file),
-    )
+    person, exemptions = file.subject.table_name, exemptions_of(file)
+    schema = read_schema(runtime.source, schemas, _named(person, tables, exemptions))
+    check = _Check(schema, person, file.subject.key, tables, exemptions)
     findings = list(check.findings())
     findings += _wrong(runtime, path, file, findings)
     findings += facts_missing(facts_of_others([DSAR_REQUEST]))
     missing = missing_settings(runtime.settings)
     return check.report(findings, len(file.section) + 1, missing)
+
+
+def _named(
+    person: Name, sections: Iterable[Declared], exemptions: Iterable[Exemption]
+) -> set[Name]:
+    """Every table or view that a declaration names."""
+    exempt = {(each.schema, each.table) for each in exemptions}
+    return {person, *exempt, *(name for each in sections for name, _ in each.named)}
 
 
 def check_rows(runtime: Runtime, report: Report) -> Report:
@@ -114,8 +120,8 @@ class _Check:
         sections: Sequence[Declared],
         exemptions: Sequence[Exemption],
     ) -> None:
-        self._schema = schema
         shape = schema.named(person)
+        self._schema = schema = schema if shape is None else schema.about(shape.name, key)
         self._person = person if shape is None else shape.name
         self._key = key
         self._sections = sections
@@ -142,11 +148,13 @@ class _Check:
         leading = self._schema.distances(self._person) if is_there else {}
         linked = self._schema.linked(self._person) if is_there else {}
         beyond = {n: self._passed(n) for n in self._by_table if is_there and n not in leading}
-        for name in sorted(self._schema.tables, key=str):
-            table = self._schema.tables[name]
+        for name in sorted({*self._schema.tables, *self._by_table}, key=str):
+            table = self._schema.shape(name)
             refers = [key for key in self._schema.keys_of(name) if key.target in beyond]
             if name in self._by_table:
                 yield from self._covered(table, beyond)
+            elif any(each in self._by_table for each in table.ancestors):
+                yield from self._beside_ancestors(table)
             elif name in leading:
                 yield from self._uncovered(table, leading[name])
             elif name in linked or refers:
@@ -162,13 +170,15 @@ class _Check:
             yield from self._exemption(exemption)
 
     def _is_there(self, name: Name) -> bool:
-        return name in self._schema.tables
+        return self._schema.named(name) is not None
 
     def _exempt(self, table: TableShape) -> set[str]:
         """The columns of a table that were exempted, or all of them."""
         found: set[str] = set()
         for each in self._exempted.get(table.name, ()):
             found.update(each.columns or table.columns)
+        for ancestor in table.ancestors:
+            found |= self._exempt(self._schema.shape(ancestor)).intersection(table.columns)
         return found
 
     def _stated(self, table: TableShape) -> set[str]:
@@ -243,6 +253,21 @@ class _Check:
             if not isinstance(disposition, Exported)
         }
         return hidden | self._exempt(table)
+
+    def _beside_ancestors(self, table: TableShape) -> Iterator[Finding]:
+        """Columns of rows that the section over an ancestor reads without them."""
+        over = [name for name in table.ancestors if name in self._by_table]
+        shown_there = {n for name in over for each in self._by_table[name] for n in each.columns}
+        exempt = self._exempt(table)
+        missing = [n for n in table.columns if n not in shown_there and n not in exempt]
+        if missing:
+            yield Finding(
+                Problem.TABLE_UNCOVERED,
+                f"its rows are rows of {', '.join(map(shown, over))} too, whose section holds none "
+                "of these columns; add a section over this table, or exempt them with a reason",
+                table=shown(table.name),
+                columns=missing,
+            )
 
     def _uncovered(self, table: TableShape, distance: int) -> Iterator[Finding]:
         missing = [name for name in table.columns if name not in self._exempt(table)]

@@ -134,11 +134,11 @@ class _Drafting:
     def __init__(
         self, schema: Schema, person: TableShape, key: str, schemas: Sequence[str]
     ) -> None:
-        self._schema = schema
+        self._schema = schema.about(person.name, key)
         self._schemas = schemas
         self._person = person
         self._key = key
-        self._distances = schema.distances(person.name)
+        self._distances = self._schema.distances(person.name)
         # Of tables that lead to no person by themselves, and get a section all the same.
         self._beyond = {table.name: ways[0] for table, ways in self._referred()}
         self._names = {ACCOUNT, "dsar_request", "meta", "index"}
@@ -180,10 +180,12 @@ class _Drafting:
     def _plans(self) -> Iterator[_Plan]:
         yield self._decide(_Plan(self._person, ACCOUNT, ((),)))
         for name in sorted(self._distances, key=lambda each: (self._distances[each], str(each))):
-            if name != self._person.name:
+            if name != self._person.name and not self._is_shown_by_ancestors(name):
                 owners = self._schema.ways(name, self._person.name)
                 table = self._schema.tables[name]
-                yield self._decide(_Plan(table, self._named(name), owners, self._notes(owners)))
+                yield self._decide(
+                    _Plan(table, self._named(name), owners, self._notes(name, owners))
+                )
         for table, ways in self._referred():
             names = ", ".join(name for (back,) in ways for name in back.target_columns)
             note = f"The person's own row refers to it: {shown(self._person.name)}.{names}."
@@ -264,8 +266,18 @@ class _Drafting:
         self._names.add(found)
         return found
 
-    def _notes(self, ways: Sequence[Way]) -> list[str]:
+    def _is_shown_by_ancestors(self, name: Name) -> bool:
+        """Whether a table has no column but those that sections over its ancestors show."""
+        leading = [each for each in self._schema.tables[name].ancestors if each in self._distances]
+        return bool(leading) and not self._schema.own_columns(name)
+
+    def _notes(self, name: Name, ways: Sequence[Way]) -> list[str]:
         notes = []
+        if ancestors := self._schema.tables[name].ancestors:
+            notes.append(
+                f"Inherits {', '.join(map(shown, ancestors))}: its rows are shown there as well, "
+                f"without {', '.join(self._schema.own_columns(name))}."
+            )
         if any(key.guessed for way in ways for key in way):
             notes.append(
                 "No foreign key says so: guessed from the columns' names. Check the owner."

@@ -47,7 +47,7 @@ def missed(
         first = way[0]
         turned = first not in schema.keys_of(table.name)
         at, columns = (
-            (schema.tables[person], first.target_columns) if turned else (table, first.columns)
+            (schema.shape(person), first.target_columns) if turned else (table, first.columns)
         )
         if settled(at) >= set(columns):
             continue

@@ -23,6 +23,7 @@ from sqlalchemy.engine.reflection import Inspector, ObjectKind
 from backend.engines import named_errors
 from backend.services.collations import mark_collations
 from backend.services.nearest import hint
+from backend.services.relations import foreign_tables, materialized_views
 
 # Of a table: its schema, or None for the connection's own, and its name.
 Name = tuple[str | None, str]
@@ -92,7 +93,7 @@ def _parse_json(connection: Connection) -> None:
 def reflect(
     engine: Engine, names: Iterable[Name], *, person: Name, ends: Iterable[tuple[Name, str]] = ()
 ) -> Reflected:
-    """Read the tables (or views) of these names; what is not there is left out.
+    """Read the tables, views and foreign tables of these names; what is not there is left out.
 
     ``person`` is the people's table, ``ends`` the columns that are said to hold its key. Raises
     ``DatabaseUnreachable`` or ``DatabaseBusy``.
@@ -105,9 +106,14 @@ def reflect(
             schema, table = plain_name(name, default)
             by_schema[schema].add(table)
         for schema, wanted in by_schema.items():
-            there = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+            views = {*inspector.get_view_names(schema), *materialized_views(inspector, schema)}
+            foreign = foreign_tables(inspector, schema)
+            there = [*inspector.get_table_names(schema), *sorted(views | foreign)]
             found.others[schema] = there
-            found.tables.update(_read(inspector, schema, sorted(wanted.intersection(there))))
+            plain = wanted.intersection(there) - foreign
+            broken = {n for n in plain & views if not _is_readable(inspector, schema, n)}
+            found.tables.update(_read(inspector, schema, sorted(plain - broken)))
+            found.tables.update(_read_foreign(inspector, schema, sorted(wanted & foreign)))
         with inspector._operation_context() as connection:
             mark_collations(connection, found.tables.values(), default)
         goal = plain_name(person, default)
@@ -131,6 +137,25 @@ def _read(
     for table in metadata.tables.values():
         mark_json(table, json_columns(inspector, schema, table.name))
         yield (schema, table.name), table
+
+
+def _read_foreign(
+    inspector: Inspector, schema: str | None, names: list[str]
+) -> Iterator[tuple[Name, sa.Table]]:
+    """PostgreSQL's foreign tables, which a reflection of many leaves out."""
+    for name in names:
+        table = sa.Table(
+            name, sa.MetaData(), schema=schema, autoload_with=inspector.bind, resolve_fks=False
+        )
+        yield (schema, name), table
+
+
+def _is_readable(inspector: Inspector, schema: str | None, view: str) -> bool:
+    """Whether a view's columns can be read: not where a table of it is gone."""
+    try:
+        return bool(inspector.get_columns(view, schema))
+    except (sa.exc.DBAPIError, sa.exc.UnreflectableTableError):
+        return False
 
 
 def json_columns(inspector: Inspector, schema: str | None, table: str) -> set[str]:

@@ -9,56 +9,43 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlalchemy.engine.reflection import Inspector
+from sqlalchemy.engine.reflection import ObjectKind
 
 from backend.services.credential_names import Secrecy, secrecy
-from backend.services.reflection import Name, inspecting, json_columns, plain_name, shown
+from backend.services.reflection import Name, inspecting, plain_name, shown
+from backend.services.relations import base_tables, read_lineage
 from backend.services.subject_keys import kind_of
+from backend.services.table_shapes import ForeignKey, TableShape, read_tables, with_ancestors
 from backend.services.telling_names import (
     OF_A_LINK,
     TIMES,
-    is_bookkeeping,
     looks_personal,
     names_a_person,
     tells,
     words,
 )
 
+__all__ = [
+    "ForeignKey",
+    "Link",
+    "Schema",
+    "TableShape",
+    "Way",
+    "joined_by",
+    "read_schema",
+]
+
 # More ways than these from one table are of no help to anybody.
 _WAYS: Final = 12
-# A partition's rows are its parent's.
-_PARTITIONS: Final = (
-    "SELECT n.nspname, c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-    "JOIN pg_namespace n ON n.oid = c.relnamespace"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
-    """Columns of a table that name a row of ``target``."""
-
-    columns: tuple[str, ...]
-    target: Name
-    target_columns: tuple[str, ...]
-    guessed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TableShape:
-    """One table as the database has it."""
-
-    name: Name
-    columns: Mapping[str, sa.Column[Any]]
-    primary_key: tuple[str, ...]
-    foreign_keys: tuple[ForeignKey, ...]
 
 
 Way = tuple[ForeignKey, ...]  # from a table to the person, in order
@@ -86,18 +73,60 @@ def joined_by(link: Link) -> str:
 
 @dataclass(frozen=True)
 class Schema:
-    """Tables that an application made; bookkeeping tables (ours, a migration tool's) left out."""
+    """Tables that an application made; bookkeeping tables (ours, a migration tool's) left out.
+
+    ``views`` are those that a declaration names. They hold no rows of their own, so that none
+    needs to be covered; a foreign table or a materialized view is among the tables.
+    """
 
     default_schema: str | None
     tables: Mapping[Name, TableShape] = field(default_factory=dict)
+    views: Mapping[Name, TableShape] = field(default_factory=dict)
+
+    def about(self, person: Name, key: str) -> Schema:
+        """This schema with what holds only of these people and their key.
+
+        A row of a table that inherits theirs is theirs by the key itself. Where a view stands for
+        the people, a key of its own tables leads to it.
+        """
+
+        def keys(table: TableShape) -> Iterator[ForeignKey]:
+            if person in table.ancestors:
+                yield ForeignKey((key,), person, (key,))
+            for each in table.foreign_keys:
+                if each.target in self.shape(person).bases:
+                    yield replace(each, target=person)
+                elif each.target != person or person not in table.ancestors:
+                    yield each
+
+        tables = {n: replace(t, foreign_keys=tuple(keys(t))) for n, t in self.tables.items()}
+        views = {
+            n: replace(v, primary_key=(key,)) if n == person else v for n, v in self.views.items()
+        }
+        return Schema(self.default_schema, tables, views)
 
     def named(self, name: Name) -> TableShape | None:
-        """A table by its name, its schema written or not."""
-        return self.tables.get(plain_name(name, self.default_schema))
+        """A table or view by its name, its schema written or not."""
+        plain = plain_name(name, self.default_schema)
+        return self.tables.get(plain) or self.views.get(plain)
+
+    def own_columns(self, name: Name) -> list[str]:
+        """The columns of a table that none of its ancestors has."""
+        table = self.tables[name]
+        inherited = {column for each in table.ancestors for column in self.tables[each].columns}
+        return [column for column in table.columns if column not in inherited]
+
+    def shape(self, name: Name) -> TableShape:
+        """A table, or a view that a declaration names, by the name that it has here."""
+        return self._shapes[name]
+
+    @cached_property
+    def _shapes(self) -> Mapping[Name, TableShape]:
+        return {**self.views, **self.tables}
 
     @cached_property
     def _keys(self) -> Mapping[Name, tuple[ForeignKey, ...]]:
-        return {name: (*t.foreign_keys, *self._guesses(t)) for name, t in self.tables.items()}
+        return {name: (*t.foreign_keys, *self._guesses(t)) for name, t in self._shapes.items()}
 
     def keys_of(self, name: Name) -> tuple[ForeignKey, ...]:
         """A table's foreign keys, declared first, then guessed ones."""
@@ -106,7 +135,7 @@ class Schema:
     def personal(self, name: Name) -> list[str]:
         """The columns of a table that look personal; a reference to another row does not."""
         keys = {column for key in self._keys[name] for column in key.columns}
-        columns = self.tables[name].columns
+        columns = self._shapes[name].columns
         return [each for each in columns if each not in keys and looks_personal(name[1], each)]
 
     def like_keys(self, name: Name, person: Name) -> list[str]:
@@ -114,7 +143,7 @@ class Schema:
 
         They hold what the people's keys are: a name alone (``sort_by``) tells too little.
         """
-        table, people = self.tables[name], self.tables[person]
+        table, people = self._shapes[name], self._shapes[person]
         known = {column for key in self._keys[name] for column in key.columns}
         kinds = {kind_of(people.columns[each]) for each in people.primary_key}
         return [
@@ -131,7 +160,7 @@ class Schema:
 
         A key of another table's rows may be what opens them, as a session's is.
         """
-        table = self.tables[name]
+        table = self._shapes[name]
         targets = {column: key.target for key in self._keys[name] for column in key.columns}
         found: dict[str, Secrecy] = {}
         for each, column in table.columns.items():
@@ -160,8 +189,8 @@ class Schema:
     def _referring(self) -> Mapping[Name, Sequence[Name]]:
         """The tables whose keys lead to a table."""
         found: defaultdict[Name, list[Name]] = defaultdict(list)
-        for name, keys in self._keys.items():
-            for target in {key.target for key in keys}:
+        for name in self.tables:
+            for target in {key.target for key in self._keys[name]}:
                 found[target].append(name)
         return found
 
@@ -272,7 +301,7 @@ class Schema:
     def _by_small_name(self) -> Mapping[Name, Sequence[TableShape]]:
         """The tables by their names in small letters."""
         found: defaultdict[Name, list[TableShape]] = defaultdict(list)
-        for name, table in self.tables.items():
+        for name, table in self._shapes.items():
             found[name[0], name[1].lower()].append(table)
         return found
 
@@ -282,73 +311,27 @@ def _is_own(name: Name, column: str) -> bool:
     return any(each.startswith(words(column)[0]) for each in words(name[1]))
 
 
-def read_schema(engine: Engine, schemas: Iterable[str | None] = (None,)) -> Schema:
-    """Read every table of these schemas (None: the connection's own).
+def read_schema(
+    engine: Engine, schemas: Iterable[str | None] = (None,), named: Iterable[Name] = ()
+) -> Schema:
+    """Read every table of these schemas (None: the connection's own), and the ``named`` views.
 
     Raises ``DatabaseUnreachable`` or ``DatabaseBusy``.
     """
     with inspecting(engine) as inspector:
         default = inspector.default_schema_name
+        lineage = read_lineage(inspector)
         tables: dict[Name, TableShape] = {}
         for schema in sorted({None if s == default else s for s in schemas}, key=str):
-            for table in _tables(inspector, schema, _partitions(inspector)):
-                tables[table.name] = table
-    return Schema(default, tables)
-
-
-def _partitions(inspector: Inspector) -> set[tuple[str, str]]:
-    if inspector.dialect.name != "postgresql":
-        return set()
-    with inspector._operation_context() as connection:
-        return {(row[0], row[1]) for row in connection.exec_driver_sql(_PARTITIONS)}
-
-
-def _tables(
-    inspector: Inspector, schema: str | None, partitions: set[tuple[str, str]]
-) -> Iterator[TableShape]:
-    columns = inspector.get_multi_columns(schema)
-    keys = inspector.get_multi_pk_constraint(schema)
-    foreign = inspector.get_multi_foreign_keys(schema)
-    there = {name: [each["name"] for each in found] for (_, name), found in columns.items()}
-    for place in sorted(columns, key=str):
-        table = place[1]
-        at = (schema or inspector.default_schema_name or "", table)
-        if is_bookkeeping(table) or at in partitions:
-            continue
-        as_json = json_columns(inspector, schema, table)
-        shaped = sa.Table(table, sa.MetaData(), schema=schema)
-        for each in columns[place]:
-            kind = sa.JSON() if each["name"] in as_json else each["type"]
-            shaped.append_column(sa.Column(each["name"], kind))
-        yield TableShape(
-            (schema, table),
-            {str(column.name): column for column in shaped.columns},
-            tuple(keys[place]["constrained_columns"]) if keys.get(place) else (),
-            tuple(_foreign_keys(inspector, foreign.get(place) or (), place, there)),
-        )
-
-
-def _foreign_keys(
-    inspector: Inspector,
-    found: Sequence[Any],
-    place: tuple[str | None, str],
-    there: Mapping[str, Sequence[str]],
-) -> Iterator[ForeignKey]:
-    schema, table = place
-    for key in sorted(found, key=lambda each: each["constrained_columns"]):
-        target, columns = key["referred_table"], key["referred_columns"]
-        if key["referred_schema"] in (None, schema):
-            target = _as_made(target, there)
-            columns = [_as_made(each, there.get(target, ())) for each in columns]
-        yield ForeignKey(
-            tuple(_as_made(each, there[table]) for each in key["constrained_columns"]),
-            plain_name((key["referred_schema"], target), inspector.default_schema_name),
-            tuple(columns),
-        )
-
-
-def _as_made(name: str, there: Iterable[str]) -> str:
-    """A name as it was made: SQLite does not mind how a key writes a table or a column."""
-    if name in there:
-        return name
-    return next((each for each in there if each.lower() == name.lower()), name)
+            tables.update((table.name, table) for table in read_tables(inspector, schema))
+        # A child's own columns are people's wherever the child is.
+        for child in lineage.children:
+            if child not in tables and any(each in tables for each in lineage.ancestors(child)):
+                tables.update((t.name, t) for t in read_tables(inspector, child[0], [child[1]]))
+        views: dict[Name, TableShape] = {}
+        for schema, view in {plain_name(name, default) for name in named}.difference(tables):
+            with suppress(sa.exc.DBAPIError, sa.exc.UnreflectableTableError):  # of a table gone
+                for found in read_tables(inspector, schema, [view], ObjectKind.VIEW):
+                    bases = frozenset(base_tables(inspector, found.name).intersection(tables))
+                    views[found.name] = replace(found, bases=bases)
+    return Schema(default, dict(with_ancestors(tables, lineage)), views)
