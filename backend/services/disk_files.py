@@ -13,7 +13,10 @@ Inode = tuple[int, int]
 
 
 def make_root(root: Path) -> None:
-    """Make the root and what is missing above it, each 0700 whatever the umask."""
+    """Make the root and what is missing above it, each 0700 whatever the umask, and flush its name.
+
+    Without that a power cut could take the folder away with every export that is in it.
+    """
     missing = []
     folder = root
     while not folder.exists():
@@ -23,6 +26,16 @@ def make_root(root: Path) -> None:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
             folder.chmod(0o700)
+            flush_folder(folder.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def create(name: str, folder: int) -> int:

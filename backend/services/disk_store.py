@@ -333,6 +333,7 @@ class DiskStore:
             with suppress(FileExistsError):
                 os.mkdir(_VERSIONS, 0o700, dir_fd=root)
                 os.chmod(_VERSIONS, 0o700, dir_fd=root)
+                os.fsync(root)
         finally:
             os.close(root)
 
