@@ -331,13 +331,7 @@ def _may_be_in_primary(collection: Collection, subject: Subject) -> bool:
     engine = collection.runtime.control
     with named_errors(engine.url), reading(engine) as connection:
         try:
-            if not _has(connection, collection.account.table):
-                return False
             return _exists(connection, collection.account, subject)
         except DBAPIError as error:
-            # Or a table of that name but of another shape: not this application's primary.
+            # Or no such table, or one of another shape: not this application's primary.
             return is_refused(error)
-
-
-def _has(connection: Connection, table: sa.Table) -> bool:
-    return sa.inspect(connection).has_table(table.name, schema=table.schema)

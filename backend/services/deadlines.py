@@ -48,8 +48,8 @@ def first_receipt_due_from(at: datetime, *, months: int = 1, zone: tzinfo = UTC)
     What was received before it was due before ``at``, so a database can tell what is overdue by
     comparing ``requested_at``, which its index holds.
     """
-    # No month has more than 31 days: from here every deadline lies before ``at``.
-    day = at.astimezone(zone).date() - timedelta(days=31 * months + 2)
+    # No month has more than 31 days: whatever was received before this day was due before ``at``.
+    day = at.astimezone(zone).date() - timedelta(days=31 * months)
     while end_of_day(_last_day(day, months), zone) < at:
         day += timedelta(days=1)
     return start_of_day(day, zone)
