@@ -6,7 +6,7 @@ RELEASE_VENV := $(VENV)-release
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test coverage test-deploy lint dist audit release-check bench bench-quick lock clean help
+.PHONY: demo test coverage mutants test-deploy lint dist audit release-check bench bench-quick lock clean help
 
 help: ## show what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /'
@@ -23,6 +23,10 @@ coverage: $(VENV)/.dev ## the same tests, and which lines and branches none of t
 	$(PY) -m coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered $(COVERAGE_ARGS)
+
+# Apart, since it takes a quarter of an hour; .ci/run runs a tenth each time, chosen by the date.
+mutants: $(VENV)/.dev ## small mistakes that the tests must notice; MUTANTS_ARGS="--only NAME"
+	$(PY) -m tests.mutants $(MUTANTS_ARGS)
 
 test-deploy: $(VENV)/.dev $(RELEASE_VENV)/.stamp ## the release where it runs; needs root, a network, tools of .ci/run
 	$(PY) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) tests/deploy

@@ -439,3 +439,18 @@ def test_request_received_on_a_day_means_the_controllers_day(sqlite_world: World
     assert opened.json["due_at"] == "2026-03-01T04:59:59+00:00"
     wrong = sqlite_world.dsar("list", time_zone="Europe/Atlantis")
     assert (wrong.returncode, "DSAR_TIME_ZONE" in wrong.stderr) == (78, True)
+
+
+def test_extend_of_a_completed_request_that_is_exported_again_is_refused(
+    sqlite_world: World,
+) -> None:
+    """It was answered; that a worker has it in hand at the moment changes nothing."""
+    world = sqlite_world
+    world.request(7, "AGAIN", status="completed", requested_at=datetime.now(UTC))
+    world.request(7, "FIRST", requested_at=datetime.now(UTC))
+    with world.services() as services:
+        for reference in ("AGAIN", "FIRST"):
+            services.claims.claim_reference(reference, worker="w:1")
+        with pytest.raises(WrongState, match="is completed"):
+            cases_of(services).extend("AGAIN", reason="x")
+        assert cases_of(services).extend("FIRST", reason="x").extension_months == 2

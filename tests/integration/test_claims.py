@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +21,7 @@ from backend.services.outlook import Outlook, look
 from backend.services.request_rows import Claim
 from backend.services.requests import Requests
 from tests.factories import START
-from tests.harness import REQUESTS, World
+from tests.harness import REQUESTS, World, wait_for
 
 FAILURE = Failure(code="query_failed", kind=Kind.TRANSIENT, error_class="X", error_at="m:f:1")
 
@@ -335,3 +337,198 @@ def test_cancel_reexport_goes_back_to_completed(world: World) -> None:
         services.claims.claim_reference("R", worker="w:2")
         assert Requests(services.controller).cancel("R").status == "completed"
     assert world.row("R")["export_state"] == "recorded"
+
+
+# -- guards that a single wrong condition would take away ----------------------------------------
+
+
+def test_claim_due_row_due_at_the_very_cutoff_is_taken(world: World) -> None:
+    world.request(1, "R")
+    with world.services() as services:
+        cutoff = now_of(services)
+        world.update("R", next_attempt_at=cutoff)
+        claim = services.claims.claim_due(cutoff, worker="w:1")
+    assert claim is not None and claim.reference_id == "R"
+
+
+def test_dispose_of_a_failed_request_that_fails_again_leaves_it_failed(world: World) -> None:
+    """Somebody tried it by hand once more: that plans no retries."""
+    world.request(1, "R", status="failed", last_error="earlier")
+    with world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        disposal = services.claims.dispose(claim, FAILURE, permanent=False)
+    assert (disposal.outcome, disposal.retry_in_seconds) == ("failed", None)
+    assert world.row("R")["status"] == "failed"
+
+
+def test_dispose_counts_an_attempt_and_plans_the_next(world: World) -> None:
+    request_id = world.request(1, "R")
+    with world.services() as services:
+        claim = take(services)
+        disposal = services.claims.dispose(claim, FAILURE, permanent=False)
+    assert disposal.outcome == "retried" and disposal.retry_in_seconds is not None
+    row = world.row("R")
+    assert (row["status"], row["attempts"]) == ("pending", 1)
+    assert row["next_attempt_at"] >= claim.claimed_at + timedelta(seconds=1)
+    assert world.attempts(request_id)[0]["outcome"] == "retried"
+
+
+@pytest.mark.parametrize("status", ["failed", "completed"])
+def test_release_interrupted_too_often_backs_off_only_what_waits(world: World, status: str) -> None:
+    world.request(1, "R", status=status, interruptions=MAX_INTERRUPTIONS)
+    before = world.row("R")["next_attempt_at"]
+    with world.services() as services:
+        claim = services.claims.claim_reference("R", worker="w:1")
+        disposal = services.claims.release(claim, interrupted=True)
+    row = world.row("R")
+    assert disposal.retry_in_seconds is None
+    assert (row["status"], row["next_attempt_at"]) == (status, before)
+
+
+def test_reclaim_takes_the_longest_expired_first_and_no_more_than_its_limit(world: World) -> None:
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    for number in (3, 1, 2):
+        expired_at = past + timedelta(days=number)
+        world.request(1, f"R-{number}", status="processing", lease_expires_at=expired_at)
+    with world.services() as services:
+        reclaimed = services.claims.reclaim_expired(limit=2, repair_link=nothing)
+        assert len(reclaimed) == 2
+        left = [row["gdpr_reference_id"] for row in world.rows() if row["status"] != "pending"]
+        assert left == ["R-3"]
+        assert len(services.claims.reclaim_expired(limit=2, repair_link=nothing)) == 1
+
+
+def test_reclaim_last_attempt_of_a_reexport_is_no_failed_request(world: World) -> None:
+    request_id = world.request(1, "R")
+    with world.services(max_attempts=1) as services:
+        record(services.claims, take(services))
+        services.claims.claim_reference("R", worker="w:2")
+        expire_lease(world, request_id)
+        (reclaimed,) = services.claims.reclaim_expired(limit=10, repair_link=nothing)
+    assert not reclaimed.failed
+    assert world.row("R")["status"] == "completed"
+
+
+@pytest.mark.parametrize("lease", [timedelta(seconds=1), timedelta(hours=1)])
+def test_reclaim_lease_that_lives_is_left_to_its_worker(world: World, lease: timedelta) -> None:
+    request_id = world.request(1, "R")
+    with world.services() as services:
+        claim = take(services)
+        now = now_of(services)
+        world.update("R", lease_expires_at=now + timedelta(minutes=1) + lease)
+        assert services.claims.reclaim_expired(limit=10, repair_link=nothing) == []
+        record(services.claims, claim)
+    assert world.row("R")["status"] == "completed"
+    assert [each["outcome"] for each in world.attempts(request_id)] == ["completed"]
+
+
+def test_attempt_that_has_ended_is_not_ended_again(world: World) -> None:
+    request_id = world.request(1, "R")
+    with world.services() as services:
+        claim = take(services)
+        expire_lease(world, request_id)
+        services.claims.reclaim_expired(limit=10, repair_link=nothing)
+        (lost,) = world.attempts(request_id)
+        services.claims.abandon(claim)
+    assert world.attempts(request_id) == [lost]
+    assert lost["outcome"] == "lost"
+
+
+def test_claim_shows_neither_person_nor_reference(sqlite_world: World) -> None:
+    sqlite_world.request("ada@example.org", "SECRET-REFERENCE")
+    with sqlite_world.services() as services:
+        shown = repr(take(services))
+    assert "ada" not in shown and "SECRET" not in shown
+
+
+def test_record_is_fenced_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the lock before it ever let a stale claim through, the record does not."""
+    request_id = world.request(1, "R")
+    with world.services() as services:
+        claims = services.claims
+        stale = take(services)
+        expire_lease(world, request_id)
+        claims.reclaim_expired(limit=10, repair_link=nothing)
+        take(services, "w:2")
+        before, now = world.rows(), now_of(services)
+        monkeypatch.setattr(claims, "_lock_current", lambda *_: {"now": now})
+        with pytest.raises(Superseded):
+            record(claims, stale)
+    assert world.rows() == before
+
+
+def test_record_that_breaks_a_constraint_each_time_is_tried_twice(sqlite_world: World) -> None:
+    sqlite_world.request(1, "R")
+    tries: list[int] = []
+
+    def publish() -> str:
+        tries.append(1)
+        if len(tries) > 5:
+            raise OSError("it is tried for ever")
+        raise sa.exc.IntegrityError("INSERT", {}, ValueError())
+
+    with sqlite_world.services() as services, pytest.raises(sa.exc.IntegrityError):
+        record(services.claims, take(services), publish)
+    assert len(tries) == 2
+
+
+def test_was_recorded_knows_this_claims_record_from_an_earlier_one(world: World) -> None:
+    world.request(1, "R")
+    with world.services() as services:
+        claims = services.claims
+        first = take(services)
+        record(claims, first)
+        assert claims.was_recorded(first, patience=lambda: None)
+        second = claims.claim_reference("R", worker="w:2")
+        assert not claims.was_recorded(second, patience=lambda: None)
+        record(claims, second)
+        assert claims.was_recorded(second, patience=lambda: None)
+        with pytest.raises(Superseded):
+            claims.was_recorded(first, patience=lambda: None)
+
+
+# -- locks, which mean nothing on SQLite -----------------------------------------------------------
+
+
+def waiting_for_locks(world: World) -> int:
+    """How many transactions on this world's database wait for a lock."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        if world.engine.dialect.name == "postgresql"
+        else "SELECT count(*) FROM information_schema.innodb_trx t "
+        "JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id "
+        "WHERE t.trx_state = 'LOCK WAIT' AND p.db = DATABASE()"
+    )
+    # Asked more often than that, MariaDB gives the same answer again.
+    time.sleep(0.15)
+    with world.engine.connect() as connection:
+        return int(connection.exec_driver_sql(query).scalar_one())
+
+
+@contextmanager
+def row_locked(services: Services) -> Iterator[None]:
+    with services.controller.begin() as connection:
+        connection.execute(sa.select(REQUESTS.c.id).with_for_update()).all()
+        yield
+
+
+@pytest.mark.parametrize("verb", ["relink", "was_recorded", "record", "renew"])
+def test_verb_waits_for_whoever_has_the_row_locked(server_world: World, verb: str) -> None:
+    world = server_world
+    request_id = world.request(1, "R")
+    with world.services() as services:
+        claims, claim = services.claims, take(services)
+        acted: list[str] = []
+        acts: dict[str, Callable[[], object]] = {
+            "relink": lambda: claims.relink(request_id, lambda *_: acted.append("x")),
+            "was_recorded": lambda: claims.was_recorded(claim, patience=lambda: None),
+            "record": lambda: record(claims, claim, lambda: acted.append("x") or "/x"),  # type: ignore[func-returns-value]
+            "renew": lambda: claims.renew(claim),
+        }
+        thread = threading.Thread(target=acts[verb])
+        with row_locked(services):
+            thread.start()
+            wait_for(lambda: waiting_for_locks(world) or not thread.is_alive(), "a lock's waiter")
+            assert thread.is_alive() and not acted
+        thread.join()

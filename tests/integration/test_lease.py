@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from functools import partial
 from typing import Any
@@ -202,3 +203,101 @@ def test_persist_interrupted_at_the_keyboard_gives_the_claim_back(world: World) 
     row = world.row("R")
     assert (row["status"], row["attempts"]) == ("pending", 0)
     assert world.versions() == []
+
+
+# -- one look at a time, without a thread ----------------------------------------------------------
+
+
+class Renewals:
+    """In place of ``Claims``: counts the renewals, each of which may take time or fail."""
+
+    def __init__(self, clock: FakeClock, takes: float = 0, fails: Exception | None = None) -> None:
+        self._clock, self._takes, self._fails = clock, takes, fails
+        self.count = 0
+
+    def renew(self, _: Claim) -> None:
+        self.count += 1
+        self._clock.seconds += self._takes
+        if self._fails is not None:
+            raise self._fails
+
+
+def a_claim() -> Claim:
+    return Claim(1, 1, 1, "w:1", "pending", FakeClock().now(), 7, "R")
+
+
+def kept_by(renewals: Renewals, clock: FakeClock, **options: Any) -> LeaseKeeper:
+    given: dict[str, Any] = {"lease_seconds": 60, "timeout_seconds": 600, **options}
+    watch: Watch = given.pop("watch", Watch())
+    return LeaseKeeper(renewals, a_claim(), clock, watch, **given)  # type: ignore[arg-type]
+
+
+def test_keeper_renews_so_often_that_three_may_fail() -> None:
+    clock = FakeClock()
+    kept = kept_by(Renewals(clock), clock)
+    before = time.monotonic()
+    kept.look()
+    assert 0 < kept.due_at - before <= 60 / 4 + 1
+
+
+def test_keeper_counts_the_lease_from_before_the_renewal_was_asked_for() -> None:
+    clock = FakeClock()
+    kept = kept_by(Renewals(clock, takes=50), clock)
+    kept.look()
+    clock.seconds += 9
+    kept.checkpoint()
+    clock.seconds += 2
+    with pytest.raises(LeaseLost):
+        kept.checkpoint()
+
+
+def test_keeper_whose_renewal_failed_goes_on_while_the_lease_lives() -> None:
+    clock = FakeClock()
+    renewals = Renewals(clock, fails=OSError("the network"))
+    kept = kept_by(renewals, clock)
+    for _ in range(3):
+        clock.seconds += 15
+        kept.look()
+        kept.checkpoint()
+    assert renewals.count == 3
+    clock.seconds += 16
+    with pytest.raises(LeaseLost):
+        kept.checkpoint()
+
+
+def test_keeper_that_was_superseded_asks_no_more() -> None:
+    clock = FakeClock()
+    renewals = Renewals(clock, fails=Superseded("taken over"))
+    kept = kept_by(renewals, clock)
+    kept.look()
+    kept.look()
+    assert renewals.count == 1
+    with pytest.raises(Superseded):
+        kept.checkpoint()
+
+
+def test_keeper_past_the_deadline_renews_no_more_and_calls_for_help_after_the_grace() -> None:
+    clock, helped = FakeClock(), list[int]()
+    renewals = Renewals(clock)
+    watch = Watch(on_hang=lambda: helped.append(1))
+    kept = kept_by(renewals, clock, timeout_seconds=100, watch=watch)
+    clock.seconds += 101
+    kept.look()
+    assert (renewals.count, helped) == (0, [])
+    clock.seconds += 28  # the grace is 30 seconds
+    kept.look()
+    assert helped == []
+    clock.seconds += 2
+    kept.look()
+    assert (renewals.count, helped) == (0, [1])
+
+
+def test_keeper_that_has_left_is_renewed_no_more() -> None:
+    clock = FakeClock()
+    renewals = Renewals(clock)
+    with kept_by(renewals, clock, lease_seconds=0.2) as kept:
+        wait_for(lambda: renewals.count, "a renewal")
+    count, past = renewals.count, time.monotonic() + 0.5
+    wait_for(lambda: time.monotonic() > past, "several renewals' time")
+    assert renewals.count == count
+    assert kept.due_at < past

@@ -152,3 +152,13 @@ def test_object_store_is_marked_alike(
     assert postgresql_world.dsar("verify").returncode == 0
     assert other.dsar("prune", "--take-over").returncode == 0
     assert postgresql_world.dsar("verify").returncode == 78
+
+
+def test_damaged_version_proves_nobody_the_owner_of_a_root(swept: World) -> None:
+    """An unmarked root whose only export does not open may be anybody's."""
+    mark(swept).unlink()
+    (version,) = swept.versions()
+    (swept.exports / ".versions" / version).write_bytes(b"damaged")
+    with swept.services() as services, pytest.raises(RootNotOurs, match="records none"):
+        require_own_root(services.controller, services.store)
+    assert not mark(swept).exists()

@@ -162,3 +162,12 @@ def test_error_of_a_stream_is_the_one_that_is_seen() -> None:
 
 def test_root_folder_is_of_key_and_time() -> None:
     assert root_folder("R-1", GENERATED_AT) == "levqor-dsar-R-1-20260304-050607"
+
+
+def test_meta_tells_how_many_files_each_list_lacks() -> None:
+    absent = (("a.pdf", "not there"), ("b.pdf", "not readable"))
+    target = Written()
+    packed, meta = write(target, FileStream("files.json", [b"[]"], absent))
+    assert meta["files_not_included"] == {"files.json": 2}
+    assert json.loads(target.files()["meta.json"])["files_not_included"] == {"files.json": 2}
+    assert packed.files_not_included == 2

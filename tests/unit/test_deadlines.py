@@ -122,3 +122,9 @@ def test_retry_gives_up_at_the_limit() -> None:
 def test_retry_backoff_is_jittered_and_bounded(times: int, seed: int) -> None:
     delay = policy(seed).backoff_seconds(times)
     assert 1 <= delay <= min(3600, 30 * 2.0 ** min(times - 1, 60))
+
+
+def test_urgency_at_the_last_second_is_not_overdue() -> None:
+    now = datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC)
+    assert urgency(now, now) == "nearly due"
+    assert urgency(now, now + timedelta(seconds=1)) == "overdue"

@@ -12,7 +12,7 @@ import pytest
 
 from backend.errors import DiskFull, StoreUnavailable, VersionDamaged
 from backend.services.disk_store import DiskStore
-from backend.services.export_store import ADOPTED_TOKEN
+from backend.services.export_store import ADOPTED_TOKEN, parse_version_name
 
 
 @pytest.fixture
@@ -213,3 +213,24 @@ def test_root_that_cannot_be_says_where(tmp_path: Path) -> None:
         put(DiskStore(tmp_path / "file" / "exports"), 1, 1)
     with pytest.raises(StoreUnavailable, match="mounted"):
         DiskStore(tmp_path / "gone").has_version(1, 1)
+
+
+def test_check_encrypted_version_of_another_kind_is_refused(
+    store: DiskStore, versions: Path
+) -> None:
+    with store.stage(1, 1, encrypted=True) as file:
+        file.write(b"PK\x03\x04 in the clear")
+    with pytest.raises(VersionDamaged, match="not an encrypted file"):
+        store.check(1, 1)
+    with store.stage(1, 2, encrypted=True) as file:
+        file.write(b"age-encryption.org/v1\n-> X25519 ...")
+    assert store.check(1, 2).size == 35
+
+
+@pytest.mark.parametrize(
+    ("name", "is_version"),
+    [("1.2.zip", True), ("1.2.zip.age", True), ("1.2.part", False)],
+)
+def test_stored_file_that_is_half_made_is_no_version(name: str, is_version: bool) -> None:
+    found = parse_version_name(name)
+    assert found is not None and found.is_version is is_version

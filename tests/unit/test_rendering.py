@@ -9,7 +9,7 @@ import ipaddress
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -20,10 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import ValueUnsupported
+from backend.services.columns import ColumnarRows
 from backend.services.rendering import (
     JsonText,
     dump_object,
     dump_value,
+    gathered,
     json_from_database,
     json_from_sqlite,
     plain,
@@ -31,6 +33,7 @@ from backend.services.rendering import (
 )
 from backend.services.sections import (
     EXPORTED,
+    UNREADABLE,
     Disposition,
     Exported,
     Facts,
@@ -326,3 +329,63 @@ def test_function_rows_are_rendered_by_the_same_rules() -> None:
         name="f", rows=lambda subject: [{"at": dt.date(2026, 1, 1)}], facts=FACTS
     )
     assert [strict(row) for row in function_rows(made, Subject(7, None))] == [{"at": "2026-01-01"}]
+
+
+def test_renderer_masks_paths_for_everybody_where_no_column_decides() -> None:
+    made = section(
+        body=Exported(
+            paths={
+                "actor": Masked(Reason.OTHER_PERSON),
+                "own": Masked(Reason.OTHER_PERSON, unless_own="other"),
+            }
+        )
+    )
+    text = JsonText('{"actor": "Sam", "own": "Ada"}')
+    theirs, own = (render(made, [1, 7, other, "a", 1.5, text])["body"] for other in (8, 7))
+    assert theirs == dict.fromkeys(("actor", "own"), "[masked: another person]")
+    assert own == {"actor": "[masked: another person]", "own": "Ada"}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"secret": ' + "[" * 100_000, '{"secret": 1', "[" * 3000 + '"secret"']
+)
+def test_renderer_shows_nothing_of_what_cannot_be_taken_apart(text: str) -> None:
+    made = section(body=Exported(paths={"secret": Withheld(Reason.CREDENTIAL)}))
+    for value in (text, JsonText(text)):
+        assert render(made, [1, 7, 8, "a", 1.5, value])["body"] == UNREADABLE.note
+
+
+def test_renderer_of_columns_decides_by_the_value_not_by_its_print() -> None:
+    """A column that decides is printed by no database: its key is to be compared."""
+    masked = section(address=Masked(Reason.OTHER_PERSON, unless_own="other"))
+    asked: list[frozenset[int]] = []
+
+    class Columns(ColumnarRows):
+        def columns(self, printable: Collection[int]) -> list[Any]:
+            asked.append(frozenset(printable))
+            return [*zip(*self, strict=True)]
+
+        def load(self) -> list[list[Any]]:
+            return [[1, 7, 8, "a", 1.5, None], [2, 7, 7, "b", 1.5, None]]
+
+        def __len__(self) -> int:
+            return 2
+
+    rows = table_renderer(masked, Subject(7, None), any_type=False)(Columns()).values()
+    assert [each["address"] for each in rows] == ["[masked: another person]", "b"]
+    names = [column.name for column in masked.read_columns()]
+    assert asked and names.index("other") not in asked[0]
+
+
+def test_gathered_rows_come_by_the_buffer_not_by_the_row() -> None:
+    row = dump_object({"text": "x" * 1000})
+    chunks = list(gathered([row] * 1000))
+    assert [chunk.count for chunk in chunks[:-1]] == [chunks[0].count] * (len(chunks) - 1)
+    assert sum(chunk.count for chunk in chunks) == 1000
+    assert len(chunks) <= 5
+
+
+def test_plain_set_is_in_order_whatever_the_hashes() -> None:
+    words = {f"word-{number}" for number in range(50)}
+    assert plain(words) == sorted(words)
+    assert plain(frozenset(words)) == sorted(words)

@@ -332,3 +332,31 @@ def test_streamed_member_whose_block_fails_raises_that_and_writes_no_more(
         raise error
     assert packing_threads() == []
     assert b"PK\x07\x08" not in target.content
+
+
+def test_small_members_ask_whether_to_go_on_as_well() -> None:
+    asked: list[int] = []
+    archive = ZipWriter(Pipe(), modified_at=MODIFIED_AT, checkpoint=lambda: asked.append(1))
+    for number in range(3):
+        with archive.member(f"root/{number}.json") as member:
+            member.write(b"{}")
+    assert len(asked) == 3
+
+
+def test_as_many_members_as_sixteen_bits_count_need_a_zip64_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All ones in the field says that the number stands in the record."""
+    monkeypatch.setattr(zip_writer, "LIMIT_16", 3)
+    assert b"PK\x06\x06" not in packed(dict.fromkeys("ab", b""))
+    assert b"PK\x06\x06" in packed(dict.fromkeys("abc", b""))
+
+
+def test_time_before_zips_calendar_is_its_first_year() -> None:
+    target = Pipe()
+    archive = ZipWriter(target, modified_at=datetime(1970, 2, 3, 4, 5, 6), checkpoint=nothing)  # noqa: DTZ001
+    with archive.member("a") as member:
+        member.write(b"x")
+    archive.close()
+    with zipfile.ZipFile(BytesIO(target.content)) as opened:
+        assert opened.infolist()[0].date_time == (1980, 2, 3, 4, 5, 6)
