@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from pathlib import Path
 
 from backend.errors import SectionError
 from backend.extensions import Runtime
@@ -18,8 +17,10 @@ from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.fact_checks import facts_missing, facts_of_others, is_todo
+from backend.services.file_checks import unusable
 from backend.services.findings import Finding, Problem, Report
 from backend.services.owner_ways import astray, missed
+from backend.services.polymorphic import paths_of_any_type, unfollowed_pairs
 from backend.services.reflection import Name, shown
 from backend.services.row_checks import look_at_rows
 from backend.services.schema_graph import (
@@ -30,14 +31,14 @@ from backend.services.schema_graph import (
     joined_by,
     read_schema,
 )
-from backend.services.section_binding import Binding, exemptions_of
+from backend.services.section_binding import exemptions_of
 from backend.services.sections import (
     Disposition,
     Exemption,
     Exported,
     TableSection,
 )
-from backend.services.sections_file import SectionsFile, read_sections_file
+from backend.services.sections_file import read_sections_file
 
 
 def check_coverage(runtime: Runtime) -> Report:
@@ -72,7 +73,7 @@ def check_coverage(runtime: Runtime) -> Report:
     schema = read_schema(runtime.source, schemas, _named(person, tables, exemptions))
     check = _Check(schema, person, file.subject.key, tables, exemptions)
     findings = list(check.findings())
-    findings += _wrong(runtime, path, file, findings)
+    findings += unusable(runtime, path, file, findings)
     findings += facts_missing(facts_of_others([DSAR_REQUEST]))
     missing = missing_settings(runtime.settings)
     return check.report(findings, len(file.section) + 1, missing)
@@ -161,10 +162,14 @@ class _Check:
                 yield from self._linked(table, linked.get(name, ()), refers)
             else:
                 yield from self._looks_personal(table)
+            yield from unfollowed_pairs(
+                self._schema, table, self._by_table.get(name, ()), self._settled
+            )
         for each in self._sections:
             yield from self._gone(each)
             yield from self._unreasoned(each)
             yield from astray(self._schema, (self._person, self._key), each, self._stated)
+            yield from paths_of_any_type(self._schema, each, self._stated)
         yield from facts_missing((each.section, each.facts) for each in self._sections)
         for exemption in self._exemptions:
             yield from self._exemption(exemption)
@@ -248,7 +253,7 @@ class _Check:
         """The columns of a table that are exempt, or that a section does not show."""
         hidden = {
             name
-            for each in self._by_table[table.name]
+            for each in self._by_table.get(table.name, ())
             for name, disposition in each.columns.items()
             if not isinstance(disposition, Exported)
         }
@@ -365,33 +370,3 @@ class _Check:
                 table=shown(name),
                 columns=exemption.columns,
             )
-
-
-def _wrong(
-    runtime: Runtime, path: Path, file: SectionsFile, findings: Sequence[Finding]
-) -> Iterator[Finding]:
-    """What else keeps the file, or a section of it, from being used."""
-    told = {each.section for each in findings if each.problem in _EXPLAINED}
-    try:
-        collection(runtime)
-        return
-    except SectionError as error:
-        whole = error
-    try:
-        binding = Binding.of(path, file, runtime.source)
-    except SectionError as error:
-        yield Finding(Problem.SECTION_WRONG, str(error))
-        return
-    for entry in file.section:
-        if entry.name in told:
-            continue
-        try:
-            binding.bind(entry)
-        except SectionError as error:
-            told.add(entry.name)
-            yield Finding(Problem.SECTION_WRONG, str(error), section=entry.name)
-    if not told:
-        yield Finding(Problem.SECTION_WRONG, str(whole))
-
-
-_EXPLAINED = frozenset({Problem.COLUMN_UNCOVERED, Problem.COLUMN_GONE, Problem.TABLE_GONE})

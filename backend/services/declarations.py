@@ -21,11 +21,15 @@ class DeclaredHop:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPath:
-    """An owner path: its hops, then the table and the column with the person's key."""
+    """An owner path: its hops, then the table and the column with the person's key.
+
+    ``where`` holds the columns whose values it asks for, with their tables.
+    """
 
     hops: tuple[DeclaredHop, ...]
     end: Name
     column: str
+    where: frozenset[tuple[Name, str]] = frozenset()
 
     @property
     def first_columns(self) -> tuple[str, ...]:
@@ -37,7 +41,8 @@ class DeclaredPath:
         """Every column that it names, with its table."""
         pairs = [(hop, here, there) for hop in self.hops for here, there in hop.pairs]
         found = [(hop.table, here) for hop, here, _ in pairs]
-        return [*found, *((hop.target, there) for hop, _, there in pairs), (self.end, self.column)]
+        found += [(hop.target, there) for hop, _, there in pairs]
+        return [*found, (self.end, self.column), *sorted(self.where, key=str)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,14 @@ def declared(section: TableSection) -> Declared:
 
 def _path_of_model(at: Name, path: OwnerPath) -> DeclaredPath:
     hops = []
+    where = {(at, each.column) for each in path.where}
     for hop in path.hops:
         target: Name = (hop.table.schema, hop.table.name)
         there = (column.name for column in hop.targets)
         hops.append(DeclaredHop(at, tuple(zip(hop.columns, there, strict=True)), target))
         at = target
-    return DeclaredPath(tuple(hops), at, path.column)
+        where |= {(at, each.column) for each in hop.where}
+    return DeclaredPath(tuple(hops), at, path.column, frozenset(where))
 
 
 def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
@@ -108,10 +115,11 @@ def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
 
 def _path_in_file(at: Name, owner: Owner) -> DeclaredPath:
     hops = []
+    where = frozenset((each.table or at, each.column) for each in owner.where)
     for join in owner.path:
         hops.append(DeclaredHop(at, join.pairs, join.table))
         at = join.table
-    return DeclaredPath(tuple(hops), at, owner.column)
+    return DeclaredPath(tuple(hops), at, owner.column, where)
 
 
 def _reasons(columns: Mapping[str, Disposition], deleted: str | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from backend.services.draft_text import (
     quoted,
     table_lines,
 )
+from backend.services.polymorphic import notes_on_pairs
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way, joined_by
 from backend.services.section_binding import ACCOUNT
@@ -161,7 +162,7 @@ class _Drafting:
         for plan in plans:
             if plan.structured:
                 yield from self._exempted(plan.table, plan.structured, (), _WITHIN)
-        for table, columns, notes in self._missed(plans):
+        for table, columns, notes in (*self._missed(plans), *notes_on_pairs(self._schema)):
             yield from self._exempted(table, columns, notes, _NOT_BY_IT)
         for table, notes in self._exempt():
             yield from self._exempted(table, (), notes, _UNCOVERED)

@@ -21,6 +21,7 @@ class Problem(StrEnum):
     COLUMN_GONE = "column_gone"
     FACT_MISSING = "fact_missing"
     REASON_MISSING = "reason_missing"
+    POLYMORPHIC = "polymorphic"
     SECTION_WRONG = "section_wrong"
     ALL_LEFT_OUT = "all_rows_left_out"
 

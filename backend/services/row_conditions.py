@@ -82,7 +82,9 @@ class ColumnIs:
 
     def problem(self, table: sa.Table) -> str | None:
         """What is wrong with comparing that column of ``table`` with them; None if nothing is."""
-        column = table.c[self.column]
+        column = table.c.get(self.column)
+        if column is None:
+            return f"the table has no column {self.column}{hint([self.column], table.c.keys())}"
         if not self.values:
             return f"{self.column}: state at least one value"
         meaning = _meaning(column)
@@ -93,6 +95,15 @@ class ColumnIs:
             )
         found = (_problem_of_value(column, meaning, each) for each in self.values)
         return next((each for each in found if each is not None), None)
+
+    def example(self, column: sa.Column[Any], *, holds: bool) -> Any:
+        """A value for which it holds, or one for which it just does not; for a scratch copy."""
+        first = self.values[0]
+        if isinstance(first, str):
+            other = first.swapcase()
+            return first if holds else None if other in self.values else other
+        value = first if holds else not first
+        return int(value) if _meaning(column) is _Means.NUMBER else bool(value)
 
     def holds(self, table: sa.Table) -> ColumnElement[bool]:
         """The condition on a row of ``table``."""
@@ -163,12 +174,7 @@ class LeftOut:
         """A value of a row that is marked, or of one that just is not; for a scratch copy."""
         meaning = _meaning(column)
         if self._declared is not None:
-            first = self._declared.values[0]
-            if isinstance(first, str):
-                other = first.swapcase()
-                return first if deleted else None if other == first else other
-            value = first if deleted else not first
-            return int(value) if meaning is _Means.NUMBER else bool(value)
+            return self._declared.example(column, holds=deleted)
         if meaning in (_Means.TRUTH, _Means.BIT):
             return deleted
         if not deleted:

@@ -26,6 +26,7 @@ from backend.services.relations import base_tables, read_lineage
 from backend.services.subject_keys import kind_of
 from backend.services.table_shapes import ForeignKey, TableShape, read_tables, with_ancestors
 from backend.services.telling_names import (
+    LIKE_A_PERSON,
     OF_A_LINK,
     TIMES,
     looks_personal,
@@ -82,6 +83,7 @@ class Schema:
     default_schema: str | None
     tables: Mapping[Name, TableShape] = field(default_factory=dict)
     views: Mapping[Name, TableShape] = field(default_factory=dict)
+    people: Name | None = None
 
     def about(self, person: Name, key: str) -> Schema:
         """This schema with what holds only of these people and their key.
@@ -103,12 +105,18 @@ class Schema:
         views = {
             n: replace(v, primary_key=(key,)) if n == person else v for n, v in self.views.items()
         }
-        return Schema(self.default_schema, tables, views)
+        return Schema(self.default_schema, tables, views, person)
 
     def named(self, name: Name) -> TableShape | None:
         """A table or view by its name, its schema written or not."""
         plain = plain_name(name, self.default_schema)
         return self.tables.get(plain) or self.views.get(plain)
+
+    def is_person(self, name: Name) -> bool:
+        """Whether a table is the people's, or looks as if each of its rows were a person."""
+        return name == self.people or any(
+            tells(column, LIKE_A_PERSON) for column in self._shapes[name].columns
+        )
 
     def own_columns(self, name: Name) -> list[str]:
         """The columns of a table that none of its ancestors has."""

@@ -97,7 +97,7 @@ class ScratchCopy:
             if stands_in(column.type, *self._dialects):
                 self.stand_ins[f"{real.name}.{column.name}"] = _type_name(column)
         paths = tuple(
-            OwnerPath(path.column, tuple(self._hop(hop) for hop in path.hops))
+            OwnerPath(path.column, tuple(map(self._hop, path.hops)), where=path.where)
             for path in real.owner_paths
         )
         order = real.order_by or tuple(str(each.name) for each in real.table.primary_key)
@@ -106,7 +106,7 @@ class ScratchCopy:
     def _hop(self, hop: Hop) -> Hop:
         table = self._table_of(hop.table)
         also = tuple((here, table.c[there.name]) for here, there in hop.also)
-        return Hop(hop.column, table.c[hop.target.name], also)
+        return Hop(hop.column, table.c[hop.target.name], also, where=hop.where)
 
     # -- the rows ----------------------------------------------------------------------------
 
@@ -127,20 +127,34 @@ class ScratchCopy:
                     self._row(section.table, path, number)
                     if section.leave_out_deleted:
                         self._row(section.table, path, number, deleted=True)
+                    if path.where:
+                        self._row(section.table, path, number, other=True)
 
     def _row(
-        self, table: sa.Table, path: OwnerPath, number: int, *, deleted: bool = False
+        self,
+        table: sa.Table,
+        path: OwnerPath,
+        number: int,
+        *,
+        deleted: bool = False,
+        other: bool = False,
     ) -> ScratchRow:
-        """The row of a table that leads to a person by a path; made where it is missing."""
-        signature = (table, _signature(path), number, deleted)
+        """The row of a table that leads to a person by a path; made where it is missing.
+
+        ``other``: one that would, if the path's own condition held of it.
+        """
+        signature = (table, _signature(path), number, deleted, other)
         if signature not in self._rows:
             row = self._fresh(table, number, deleted=deleted)
             self._rows[signature] = row
+            for each in path.where:
+                value = each.example(table.c[each.column], holds=not other)
+                row.values[each.column], row.tokens[each.column] = value, Token(value, str(value))
             if not path.hops:
                 self._set_key(row, path.column, number)
             else:
-                hop, *rest = path.hops
-                parent = self._row(hop.table, OwnerPath(path.column, tuple(rest)), number)
+                hop = path.hops[0]
+                parent = self._row(hop.table, path.beyond_first(), number)
                 for here, there in zip(hop.columns, hop.targets, strict=True):
                     shared = replace(parent.tokens[str(there.name)], anywhere=False)
                     row.values[here] = parent.values[str(there.name)]
@@ -203,10 +217,11 @@ class ScratchCopy:
         row.values[left_out.column], row.tokens[left_out.column] = mark, Token(mark, str(mark))
 
     def _belongs(self, row: ScratchRow, path: OwnerPath, key: Any) -> bool:
+        if not all(row.values[each.column] in each.values for each in path.where):
+            return False
         if not path.hops:
             return same_key(row.values[path.column], key)
-        hop, *rest = path.hops
-        inner = OwnerPath(path.column, tuple(rest))
+        hop, inner = path.hops[0], path.beyond_first()
         return any(
             other.table is hop.table
             and all(
@@ -240,7 +255,7 @@ def _left_out(section: TableSection, row: ScratchRow) -> bool:
 
 
 def _signature(path: OwnerPath) -> tuple[Any, ...]:
-    return (path.column, *((hop.table, hop.columns) for hop in path.hops))
+    return (path.column, path.where, *((hop.table, hop.columns, hop.where) for hop in path.hops))
 
 
 def _put(value: dict[str, Any], keys: Sequence[str], item: Any) -> None:

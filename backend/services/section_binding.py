@@ -22,7 +22,7 @@ from backend.services.collection import Collection
 from backend.services.comparison import Match, compared_alike, refusal
 from backend.services.nearest import hint
 from backend.services.reflection import Name, Reflected, plain_name, reflect, shown
-from backend.services.row_conditions import LeftOut
+from backend.services.row_conditions import ColumnIs, LeftOut
 from backend.services.sections import (
     Exemption,
     Hop,
@@ -193,13 +193,34 @@ class Binding:
                 self._require_comparable(f"{where}: owner", at.c[here], following.c[there])
             (column, target), *more = join.pairs
             also = tuple((here, following.c[there]) for here, there in more)
-            hops.append(Hop(column, following.c[target], also))
+            conditions = self._conditions(owner, join.table)
+            hops.append(Hop(column, following.c[target], also, where=conditions))
             at, name = following, join.table
         _require(f"{where}: owner", name, at, owner.column)
         end = at.c[owner.column]
         self._require_key(f"{where}: owner", name, end)
         self._require_comparable(f"{where}: owner", end, self.key)
-        return OwnerPath(owner.column, tuple(hops), self._match(end))
+        self._require_passed(f"{where}: owner", owner)
+        own = owner.conditions.get(None, ())
+        return OwnerPath(owner.column, tuple(hops), self._match(end), own)
+
+    def _conditions(self, owner: Owner, table: Name) -> tuple[ColumnIs, ...]:
+        """What the owner path asks of the rows of a table that it passes."""
+        default = self.reflected.default_schema
+        at = plain_name(table, default)
+        named = [(name, found) for name, found in owner.conditions.items() if name is not None]
+        return tuple(e for name, found in named if plain_name(name, default) == at for e in found)
+
+    def _require_passed(self, where: str, owner: Owner) -> None:
+        """Raise where a condition is on a table that the path does not pass just once."""
+        default = self.reflected.default_schema
+        passed = [plain_name(join.table, default) for join in owner.path]
+        for name in owner.conditions:
+            if name is not None and (times := passed.count(plain_name(name, default))) != 1:
+                raise SectionError(
+                    f"{where}: where: the path passes {shown(name)} {times} times, not once; name "
+                    "a table of the path, or a column of the section's own table alone"
+                )
 
     def _match(self, end: sa.Column[Any]) -> Match:
         """How an owner path's last column is compared with the key."""

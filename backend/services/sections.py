@@ -193,6 +193,9 @@ class TableSection:
             raise SectionError(f"{where}: files: {', '.join(hidden)} must be exported as well")
         if not self.owner_paths:
             raise SectionError(f"{where}: no owner path leads to the person")
+        for path in self.owner_paths:
+            if problem := path.problem(self.table):
+                raise SectionError(f"{where}: owner: where: {problem}")
         deleted = self.leave_out_deleted
         if deleted and (problem := deleted.problem(self.table)):
             raise SectionError(f"{where}: leave_out_deleted: {problem}")

@@ -17,7 +17,9 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backend.errors import SectionError
+from backend.services.file_names import IDENTIFIER, conditions, literals, table_name, unquoted
 from backend.services.nearest import hint
+from backend.services.row_conditions import ColumnIs
 from backend.services.row_conditions import Literal as Value
 from backend.services.sections import Disposition, Exported, Facts, Masked, Withheld
 from backend.services.wording import Wording
@@ -26,10 +28,9 @@ from backend.services.wording import Wording
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # Ours, or files of the archive's own.
 _RESERVED: Final = frozenset({"dsar_request", "meta", "index", "schemas"})
-_IDENTIFIER: Final = r'(?:"[^"]+"|[^\s".,=]+)'
 _PAIR: Final = re.compile(
-    rf"\s*(?P<here>{_IDENTIFIER})\s*=\s*"
-    rf"(?P<table>{_IDENTIFIER}(?:\.{_IDENTIFIER})?)\.(?P<there>{_IDENTIFIER})\s*"
+    rf"\s*(?P<here>{IDENTIFIER})\s*=\s*"
+    rf"(?P<table>{IDENTIFIER}(?:\.{IDENTIFIER})?)\.(?P<there>{IDENTIFIER})\s*"
 )
 _FACT_NAMES: Final = tuple(each.name for each in fields(Facts))
 
@@ -47,11 +48,29 @@ class Join(_Strict):
     pairs: tuple[tuple[str, str], ...]
 
 
+class Where(_Strict):
+    """A condition on rows of ``table``, or of the section's own."""
+
+    table: Name | None
+    column: str
+    values: tuple[Value, ...]
+
+    @property
+    def condition(self) -> ColumnIs:
+        return ColumnIs(self.column, self.values)
+
+
 class Owner(_Strict):
     """How rows lead to the person: joins in order, then the column with the person's key."""
 
     column: str
     path: tuple[Join, ...] = ()
+    where: tuple[Where, ...] = ()
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _parse_where(cls, where: object) -> object:
+        return conditions(where)
 
     @field_validator("path", mode="before")
     @classmethod
@@ -59,6 +78,14 @@ class Owner(_Strict):
         if not isinstance(path, list):
             raise ValueError('must be a list of joins, for example ["order_id = orders.id"]')
         return tuple(_parse_join(text) for text in path)
+
+    @property
+    def conditions(self) -> Mapping[Name | None, tuple[ColumnIs, ...]]:
+        """What must hold, by table; None for the section's own."""
+        return {
+            table: tuple(each.condition for each in self.where if each.table == table)
+            for table in {each.table for each in self.where}
+        }
 
 
 class Mask(_Strict):
@@ -279,8 +306,8 @@ def _parse_join(text: object) -> dict[str, Any]:
         found = _PAIR.fullmatch(part)
         if found is None:
             break
-        pairs.append((_unquoted(found["here"]), _unquoted(found["there"])))
-        tables.add(_table_name(found["table"]))
+        pairs.append((unquoted(found["here"]), unquoted(found["there"])))
+        tables.add(table_name(found["table"]))
     else:
         if len(tables) == 1:
             return {"table": tables.pop(), "pairs": tuple(pairs)}
@@ -288,15 +315,6 @@ def _parse_join(text: object) -> dict[str, Any]:
         f'{text!r} is no join; write "column = table.column" (or schema.table.column), pairs of '
         "one key parted by commas, names with blanks in double quotes"
     )
-
-
-def _table_name(text: str) -> Name:
-    parts = [_unquoted(part) for part in re.findall(_IDENTIFIER, text)]
-    return (None, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1] if name.startswith('"') else name
 
 
 def _paths(parts: JsonParts) -> Mapping[str, Withheld | Masked]:
@@ -310,14 +328,6 @@ def _masks(masked: object) -> object:
     if not isinstance(masked, dict):
         return masked
     return {k: {"reason": v} if isinstance(v, str) else v for k, v in masked.items()}
-
-
-def literals(values: object) -> tuple[Value, ...]:
-    """One value, or a list of values, that a column is compared with."""
-    several = values if isinstance(values, list) else [values]
-    if not several or not all(isinstance(each, (str, int)) for each in several):
-        raise ValueError("must be a text, a whole number, true or false, or a list of these")
-    return tuple(several)
 
 
 def _known_facts(facts: dict[str, Any]) -> dict[str, Any]:
