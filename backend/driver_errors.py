@@ -42,6 +42,13 @@ def is_refused(error: DBAPIError) -> bool:
     return sqlstate(error) == "42501" or errno(error) in (1142, 1143)
 
 
+def is_hidden_by_policy(error: DBAPIError) -> bool:
+    """Whether a row-level security policy would have left rows out (``row_security`` is off)."""
+    source = getattr(getattr(error.orig, "diag", None), "source_file", None)
+    # In any language: nothing else is refused by that file.
+    return (sqlstate(error), source) == ("42501", "rls.c")
+
+
 def is_timeout(error: DBAPIError) -> bool:
     """Whether the server ended the statement because its time was over."""
     original = error.orig

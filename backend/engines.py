@@ -23,12 +23,21 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import PoolResetState
 
-from backend.driver_errors import errno, is_busy, is_gone, is_replica_conflict, sqlstate
+from backend.driver_errors import (
+    errno,
+    is_busy,
+    is_gone,
+    is_hidden_by_policy,
+    is_replica_conflict,
+    sqlstate,
+    words_of_refusal,
+)
 from backend.errors import (
     ConfigurationError,
     DatabaseBusy,
     DatabaseUnreachable,
     ReplicaConflict,
+    RowsHidden,
     SchemaError,
     SettingsError,
 )
@@ -54,6 +63,8 @@ _PG_CONTROL_LIMITS: Final = {
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
     "synchronous_commit": "on",
+    # A request that a policy hides would wait for ever: an error instead.
+    "row_security": "off",
     "TimeZone": "UTC",
 }
 _PG_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -297,8 +308,9 @@ def shown_url(url: URL) -> str:
 def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
     """Turn a driver's connection and lock errors into this program's.
 
-    Raises ``DatabaseUnreachable``, ``DatabaseBusy`` or ``ReplicaConflict`` with a message that
-    names the database (its password left out) and what to do; every other error passes unchanged.
+    Raises ``DatabaseUnreachable``, ``DatabaseBusy``, ``ReplicaConflict`` or ``RowsHidden`` with a
+    message that names the database (its password left out) and what to do; every other error
+    passes unchanged.
     """
     try:
         yield
@@ -306,6 +318,9 @@ def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
         where = f"{shown_url(url)} ({key})"
         if is_replica_conflict(error):
             raise ReplicaConflict(f"{where}: {ReplicaConflict.remedy}") from error
+        if is_hidden_by_policy(error):
+            said = words_of_refusal(error)
+            raise RowsHidden(f"{where}: {said}; {RowsHidden.remedy}") from error
         if is_busy(error):
             raise DatabaseBusy(
                 f"{where}: another transaction held a lock for too long; try again"

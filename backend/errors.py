@@ -28,6 +28,7 @@
     ├── TransientError               1  trying again may help
     │   ├── SubjectNotInReplica
     │   ├── ReplicaConflict             a hot standby ended a long read
+    │   ├── RowsHidden                  a row-level security policy would leave rows out
     │   ├── VersionDamaged              the file that was just written does not read back
     │   └── ValueUnsupported            a value that no mapping to JSON is documented for
     └── Interrupted                  1  the attempt was stopped; it is nobody's failure
@@ -168,6 +169,14 @@ class ReplicaConflict(TransientError):
     remedy: ClassVar[str] = (
         "the standby ended a long read to go on replaying its primary; set hot_standby_feedback = "
         "on there, or a longer max_standby_streaming_delay"
+    )
+
+
+class RowsHidden(TransientError):
+    code = "rows_hidden_by_policy"
+    remedy: ClassVar[str] = (
+        "as a superuser ALTER ROLE … BYPASSRLS for this role, or let the sections read a view that "
+        "the table's owner owns; a policy that shows it every row is not enough"
     )
 
 

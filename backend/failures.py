@@ -28,6 +28,7 @@ from backend.errors import (
     PackageIncomplete,
     PermanentError,
     ReplicaConflict,
+    RowsHidden,
     UsageError,
 )
 
@@ -126,6 +127,8 @@ def _classify_driver(error: DBAPIError) -> tuple[str, Kind]:
 
     if driver_errors.is_replica_conflict(error):
         return ReplicaConflict.code, Kind.TRANSIENT
+    if driver_errors.is_hidden_by_policy(error):
+        return RowsHidden.code, Kind.TRANSIENT
     if driver_errors.is_timeout(error):
         return "statement_timeout", Kind.TRANSIENT
     if driver_errors.is_busy(error):

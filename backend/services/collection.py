@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from backend.driver_errors import is_refused
-from backend.engines import named_errors, reading
+from backend.engines import named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
@@ -329,7 +329,8 @@ def _may_be_in_primary(collection: Collection, subject: Subject) -> bool:
     tell this role, which is no reason to believe that the person is gone.
     """
     engine = collection.runtime.control
-    with named_errors(engine.url), reading(engine) as connection:
+    # In a transaction, in which no policy hides the person: it is an error.
+    with named_errors(engine.url), engine.begin() as connection:
         try:
             return _exists(connection, collection.account, subject)
         except DBAPIError as error:

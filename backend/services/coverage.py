@@ -23,6 +23,7 @@ from backend.services.owner_ways import astray, missed
 from backend.services.polymorphic import paths_of_any_type, unfollowed_pairs
 from backend.services.reflection import Name, shown
 from backend.services.row_checks import look_at_rows
+from backend.services.row_security import hidden_rows
 from backend.services.schema_graph import (
     ForeignKey,
     Link,
@@ -62,7 +63,7 @@ def check_coverage(runtime: Runtime) -> Report:
         check = _Check(schema, person, found.key.name, tables, found.exemptions)
         others = facts_of_others(found.sections)
         return check.report(
-            [*check.findings(), *facts_missing(others)],
+            [*check.findings(), *_hidden(runtime, tables), *facts_missing(others)],
             len(found.sections),
             missing_settings(runtime.settings),
         )
@@ -72,7 +73,7 @@ def check_coverage(runtime: Runtime) -> Report:
     person, exemptions = file.subject.table_name, exemptions_of(file)
     schema = read_schema(runtime.source, schemas, _named(person, tables, exemptions))
     check = _Check(schema, person, file.subject.key, tables, exemptions)
-    findings = list(check.findings())
+    findings = [*check.findings(), *_hidden(runtime, tables)]
     findings += unusable(runtime, path, file, findings)
     findings += facts_missing(facts_of_others([DSAR_REQUEST]))
     missing = missing_settings(runtime.settings)
@@ -108,6 +109,10 @@ def check_rows(runtime: Runtime, report: Report) -> Report:
 def _is_whole(disposition: Disposition | None) -> bool:
     """Whether a column is exported without a word on what stands within."""
     return isinstance(disposition, Exported) and not disposition.paths
+
+
+def _hidden(runtime: Runtime, tables: Sequence[Declared]) -> Iterator[Finding]:
+    return hidden_rows(runtime.source, runtime.settings.source_key, tables)
 
 
 class _Check:

@@ -23,6 +23,7 @@ class Problem(StrEnum):
     REASON_MISSING = "reason_missing"
     POLYMORPHIC = "polymorphic"
     SECTION_WRONG = "section_wrong"
+    ROWS_HIDDEN = "rows_hidden_by_policy"
     ALL_LEFT_OUT = "all_rows_left_out"
 
 

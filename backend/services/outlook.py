@@ -11,7 +11,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from backend.engines import hidden_schema, role_of
-from backend.errors import SchemaError
+from backend.errors import RowsHidden, SchemaError
 from backend.migrations.runner import VERSION_TABLE, require_current
 from backend.models import DSARRequest
 from backend.services.control import Controller, aware
@@ -31,7 +31,8 @@ class Outlook:
 def look(control: Controller, *, prune_before: datetime | None) -> Outlook:
     """Whether anything has expired, is due, or is to be pruned; in one statement.
 
-    Raises ``SchemaError`` when the database is not migrated to this release's schema.
+    Raises ``SchemaError`` when the database is not migrated to this release's schema, and
+    ``RowsHidden`` where a policy would keep requests from being seen.
     """
     r = REQUESTS.c
     now, at = control.instant(), control.statement_instant()
@@ -67,8 +68,16 @@ def look(control: Controller, *, prune_before: datetime | None) -> Outlook:
             .is_not(None)
             .label("prunable")
         )
+    if control.engine.dialect.name == "postgresql":
+        columns.append(sa.func.row_security_active(REQUESTS.name).label("hidden"))
     query = sa.select(*columns, revision.limit(1).scalar_subquery().label("revision"))
     row = _read_migrated(control, query)
+    if row.get("hidden"):
+        raise RowsHidden(
+            f"a row-level security policy hides requests from this role ({control.key}); "
+            f"ALTER TABLE {REQUESTS.name} DISABLE ROW LEVEL SECURITY, or as a superuser "
+            f"ALTER ROLE {role_of(control.engine)} BYPASSRLS"
+        )
     return Outlook(
         now=aware(row["now"]),
         expired=bool(row["expired"]),

@@ -52,6 +52,8 @@ BEGIN
 END
 $roles$;
 
+-- Have the people's tables row-level security? An export that a policy shortens is refused:
+--   ALTER ROLE dsar_reader BYPASSRLS;
 -- With a replica as the source, one thing more: it tells a person whom the replica does not have yet
 -- from one who is gone. Without it both are tried again until the attempts are used up.
 --   GRANT SELECT (id) ON users TO dsar;

@@ -11,7 +11,7 @@ from backend.extensions import Runtime
 from backend.package_files import require_whole
 from backend.services.collection import Collection
 from backend.services.disclosure import missing_settings
-from backend.services.doctor import database, requests, store
+from backend.services.doctor import database, policies, requests, store
 from backend.services.doctor.checks import BAD, Check, bad, made, ok, warn
 from backend.settings import Settings, unknown_keys
 
@@ -32,6 +32,7 @@ def examine(runtime: Runtime, collection: Collection) -> Iterator[Check]:
     # Where both are one database, what was said of it need not be said again.
     if answers or not runtime.settings.source_is_control:
         found = list(made("sections", partial(database.source, collection)))
+        found += made("row security", partial(policies.of_source, collection))
         yield from found
         if not _any_bad(found):
             yield from made("coverage", partial(database.coverage, runtime))
@@ -49,6 +50,7 @@ def _requests(runtime: Runtime) -> Iterator[Check]:
     if not _any_bad(found):
         for name, look in (
             ("rights", database.rights),
+            ("row security", policies.of_requests),
             ("time", database.time),
             ("requests", requests.requests),
             ("sweeps", requests.sweeping),
