@@ -17,12 +17,14 @@
     │   ├── DatabaseBusy                a lock was not to be had within its time
     │   ├── OutcomeUnknown              the answer to a COMMIT was lost and cannot be settled yet
     │   └── StoreUnavailable            the export root cannot be written (DiskFull: no room)
+    │       └── FilesUnavailable        a folder of files that sections name is away
     ├── PermanentError               1  trying again cannot help
     │   ├── RequestNotFound
     │   ├── SubjectMissing              the request names no user
     │   ├── SubjectNotFound             the user no longer exists
     │   ├── WrongSubject                the request is another person's
     │   ├── BadReference
+    │   ├── KeyNotUsable                the person's key cannot be a folder's name
     │   ├── NotDecryptable              not encrypted to that key, or cut or altered
     │   └── WrongState                  cancelled, or pruned, or not to be changed from here
     ├── TransientError               1  trying again may help
@@ -124,6 +126,16 @@ class DiskFull(StoreUnavailable):
     code = "disk_full"
 
 
+class FilesUnavailable(StoreUnavailable):
+    """``folder`` is what cannot be read, where that is known."""
+
+    code = "files_unavailable"
+
+    def __init__(self, message: str, folder: str | None = None) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 class PermanentError(DSARError):
     code = "permanent_error"
 
@@ -146,6 +158,10 @@ class WrongSubject(PermanentError):
 
 class BadReference(PermanentError):
     code = "bad_reference"
+
+
+class KeyNotUsable(PermanentError):
+    code = "key_not_usable"
 
 
 class NotDecryptable(PermanentError):

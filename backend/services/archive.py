@@ -5,7 +5,6 @@ A member is packed as its rows come; nothing but a buffer is held (see ``zip_wri
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,39 +12,57 @@ from itertools import islice
 from typing import Any, Final
 
 from backend.errors import SectionError, TransientError
+from backend.services.member_names import TakenNames, is_portable
 from backend.services.rendering import Rows, dump_object
 from backend.services.zip_writer import Member, Precompressed, Target, ZipWriter
 
 SCHEMA_VERSION: Final = "2025-11-DSAR-01"
 
 _META: Final = "meta.json"
-# Of a path that would not stay below the root folder when unpacked, on Windows as well.
-_UNSAFE: Final = re.compile(r"""[\\:*?"<>|\x00-\x1f]|(?:^|/)\.{0,2}(?:/|\Z)""")
+# Of the files that lists in the archive name, ``meta.json`` names so many as well.
+_LISTED_FILES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class SectionStream:
-    """One section to be packed: its rendered rows, some at a time, and what to say of it."""
+    """One section to be packed: its rendered rows, some at a time, and what to say of it.
+
+    Of a list of files ``included``, ``absent`` and ``absent_more`` say what ``FileStream``'s do.
+    """
 
     name: str
     single: bool
     rows: Iterable[Rows]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    included: int | None = None
+    absent: Sequence[tuple[str, str]] = ()
+    absent_more: int = 0
+
+    @property
+    def path(self) -> str:
+        """The path of its JSON file."""
+        return f"{self.name}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class FileStream:
     """One file to be packed as it is: its path below the archive's root folder, its content.
 
-    The path is relative, with ``/`` between its parts and none of them ``.`` or ``..``; no two
-    members' paths may differ in capitals alone. Names that somebody else chose (an upload's) must
-    be made such a path before. Of a list of files ``absent`` says which could not be packed: their
-    names and why.
+    The path is relative, with ``/`` between its parts, each of them a name that every system takes
+    (see ``member_names``); no two members' paths may be one on any of them. Names that somebody
+    else chose (an upload's) must be made such a path before.
+
+    Of a list of files ``included`` says how many are in, ``absent`` the names of those that are
+    not and why, ``absent_more`` how many there are beside these. A file that a list names has a
+    ``told``, which gets its bytes and SHA-256 once it is packed.
     """
 
     path: str
     chunks: Iterable[bytes]
     absent: Sequence[tuple[str, str]] = ()
+    absent_more: int = 0
+    included: int | None = None
+    told: Callable[[Mapping[str, Any]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +78,15 @@ class Packed:
     """What was packed.
 
     ``sections``: rows, bytes, SHA-256 and facts of each. ``files``: bytes and SHA-256 of each,
-    those of ``closing`` aside. ``absent``: how many files each list says are not in. ``rows``: of
-    all sections. ``size``: the whole archive's.
+    those of ``closing`` aside, and of what lists name the first 1,000. ``included``, ``absent``:
+    how many files each list says are in, and are not. ``rows``: of all sections. ``size``: the
+    whole archive's.
     """
 
     rows: int = 0
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    included: dict[str, int] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
     size: int = 0
 
@@ -102,9 +121,9 @@ def write_archive(
 
     ``target`` is only written to, from front to back. ``meta`` is completed in place, before
     ``meta.json`` is written: ``sections`` (their names), ``section_details`` (rows, bytes,
-    SHA-256 and facts of each), ``files`` (bytes and SHA-256 of each, by path) and
-    ``files_not_included`` (how many, by the path of the list that names them). ``closing`` gets it
-    complete; what it makes of it is not in it.
+    SHA-256 and facts of each), ``files`` (bytes and SHA-256 of each, by path; see ``Packed``),
+    ``files_included`` and ``files_not_included`` (how many, by the path of the list that names
+    them). ``closing`` gets it complete; what it makes of it is not in it.
 
     ``checkpoint`` is called once a buffer and may raise; ``progress`` is told a section's name and
     rows so far, as they come and at its end. Raises ``TransientError`` when a section that must be
@@ -116,12 +135,15 @@ def write_archive(
         if isinstance(stream, SectionStream):
             packing.section(stream, progress)
         else:
-            packed.files[stream.path] = packing.file(stream)
-            if stream.absent:
-                packed.absent[stream.path] = len(stream.absent)
+            packing.named_file(stream)
+        if stream.included is not None:
+            packed.included[stream.path] = stream.included
+        if absent := len(stream.absent) + stream.absent_more:
+            packed.absent[stream.path] = absent
     meta["sections"] = list(packed.sections)
     meta["section_details"] = packed.sections
     meta["files"] = packed.files
+    meta["files_included"] = packed.included
     meta["files_not_included"] = packed.absent
     packing.file(FileStream(_META, (dump_object(meta), b"\n")))
     for closed in closing(meta):
@@ -139,14 +161,24 @@ class _Packing:
     def __init__(self, archive: ZipWriter, root: str) -> None:
         self._archive = archive
         self._root = root
-        self._taken = set[str]()
+        self._taken = TakenNames()
+        self._listed = 0
         self.packed = Packed()
 
     def section(self, section: SectionStream, progress: Callable[[str, int], None]) -> None:
-        with self._archive.member(self._place(f"{section.name}.json")) as member:
+        with self._archive.member(self._place(section.path)) as member:
             rows = _write_rows(section, member, progress)
         self.packed.rows += rows
         self.packed.sections[section.name] = {"rows": rows, **_facts(member), **section.facts}
+
+    def named_file(self, stream: FileStream) -> None:
+        """Pack a file that ``meta.json`` names, unless a list does and there are too many."""
+        facts = self.file(stream)
+        if stream.told is not None:
+            stream.told(facts)
+            self._listed += 1
+        if stream.told is None or self._listed <= _LISTED_FILES:
+            self.packed.files[stream.path] = facts
 
     def file(self, stream: FileStream) -> dict[str, Any]:
         with self._archive.member(self._place(stream.path)) as member:
@@ -163,12 +195,10 @@ class _Packing:
 
     def _place(self, path: str) -> str:
         """A member's full path. Two of a name would be one file wherever they are unpacked."""
-        key = path.casefold()
-        if key in self._taken or _UNSAFE.search(path):
+        if not is_portable(path) or not self._taken.take(path):
             raise SectionError(
-                f"no member may be called {path!r}: it is taken, or leads out of the archive"
+                f"no member may be called {path!r}: it is taken, or no name on every system"
             )
-        self._taken.add(key)
         return f"{self._root}/{path}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,10 +19,13 @@ from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
 from backend.services.control import Controller
 from backend.services.faithful import faithful
+from backend.services.file_values import json_columns
 from backend.services.per_section import PerSection
-from backend.services.rendering import Rows, dump_object, dump_value, gathered, plain
+from backend.services.rendering import Rows, dump_object, gathered, plain
 from backend.services.request_rows import as_indexed, reference_is
+from backend.services.row_spool import as_array
 from backend.services.section_files import Listing, function_files, named_files
+from backend.services.section_paths import require_distinct
 from backend.services.sections import (
     Exemption,
     FilesSection,
@@ -59,6 +62,9 @@ class Collection:
     request: TableSection
     key: sa.Column[Any]
     exemptions: Sequence[Exemption] = ()
+
+    def __post_init__(self) -> None:
+        require_distinct(self.sections)
 
     def subject(self, user_id: Any, reference_id: str | None) -> Subject:
         """The person with that key, however it is written: as text, number or UUID.
@@ -111,7 +117,7 @@ def open_collection(
                     read_at = request_read_at
                 facts = describe(section, runtime.settings.page_language, read_at)
                 if isinstance(section, FilesSection):
-                    yield from _function_files(section, facts, subject)
+                    yield from _function_files(section, facts, subject, checkpoint)
                     continue
                 yield _stream(section, facts, snapshot, subject, checkpoint, request_row)
                 if isinstance(section, TableSection) and section.files:
@@ -184,12 +190,25 @@ def preview_rows(collection: Collection, subject: Subject) -> RowCounts:
 
 
 def _function_files(
-    section: FilesSection, facts: dict[str, Any], subject: Subject
+    section: FilesSection, facts: dict[str, Any], subject: Subject, checkpoint: Checkpoint
 ) -> Iterator[SectionStream | FileStream]:
     """The files that a function yields, then the section that lists them."""
     listing = Listing(section.name)
-    yield from function_files(listing, section.files(subject))
-    yield SectionStream(section.name, False, gathered(map(dump_object, listing.rows)), facts)
+    yield from function_files(listing, _yielded(section, subject), checkpoint)
+    yield SectionStream(
+        section.name,
+        False,
+        listing.rendered(),
+        facts,
+        included=listing.included,
+        absent=listing.absent,
+        absent_more=listing.absent_more,
+    )
+
+
+def _yielded(section: FilesSection, subject: Subject) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """What a section's function yields; called once the first file is asked for."""
+    yield from section.files(subject)
 
 
 def _named_files(
@@ -197,10 +216,21 @@ def _named_files(
 ) -> Iterator[FileStream]:
     """The files that a section's rows name, then a list of them."""
     listing = Listing(f"{section.name}_files")
-    paths = snapshot.file_paths(section, subject, checkpoint)
-    yield from named_files(listing, paths, section.files)
-    content = dump_value(listing.rows)
-    yield FileStream(f"{section.name}_files.json", (content, b"\n"), listing.absent)
+    yield from named_files(
+        listing,
+        snapshot.file_paths(section, subject, checkpoint),
+        section.files,
+        key=subject.user_id,
+        json_columns=json_columns(section),
+        checkpoint=checkpoint,
+    )
+    yield FileStream(
+        f"{section.name}_files.json",
+        as_array(listing.rendered()),
+        included=listing.included,
+        absent=listing.absent,
+        absent_more=listing.absent_more,
+    )
 
 
 def _stream(

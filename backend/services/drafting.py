@@ -24,6 +24,7 @@ from backend.services.draft_text import (
     quoted,
     table_lines,
 )
+from backend.services.member_names import is_portable
 from backend.services.polymorphic import notes_on_pairs
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way, joined_by
@@ -142,7 +143,7 @@ class _Drafting:
         self._distances = self._schema.distances(person.name)
         # Of tables that lead to no person by themselves, and get a section all the same.
         self._beyond = {table.name: ways[0] for table, ways in self._referred()}
-        self._names = {ACCOUNT, "dsar_request", "meta", "index"}
+        self._names = {ACCOUNT, "dsar_request", "meta", "index", "schemas"}
 
     def lines(self) -> Iterator[str]:
         yield _HEAD
@@ -260,6 +261,7 @@ class _Drafting:
     def _named(self, name: Name) -> str:
         base = "_".join(words(name[1])) or "table"
         base = base if base.isascii() else "table"
+        base = base if is_portable(base) else f"{base}_table"
         found, number = base, 1
         while found in self._names:
             number += 1

@@ -42,6 +42,7 @@ from backend.services.claims import Disposal
 from backend.services.dsar_collectors import collection
 from backend.services.encryption import encrypted
 from backend.services.export_store import ADOPTED_TOKEN, Version, Written
+from backend.services.file_folders import still_away
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.ownership import require_own_root
 from backend.services.packing import build_archive, pack
@@ -305,7 +306,9 @@ class _Attempt:
             raise error
         if failure.kind is Kind.INTERRUPTED or not isinstance(error, Exception):
             return self._release(failure, interrupted=failure.code == "drained"), False
-        if failure.kind is Kind.ENVIRONMENT and (trouble := self._probe()) is not None:
+        if failure.kind is Kind.ENVIRONMENT and (
+            (trouble := self._probe() or still_away(error)) is not None
+        ):
             log.warning("environment_trouble", error_code=trouble.code)
             return self._release(failure), True
         permanent = failure.kind is Kind.PERMANENT

@@ -10,7 +10,7 @@ from typing import Any, Final
 from backend.services.archive import SCHEMA_VERSION, FileStream, PrecompressedFile, SectionStream
 from backend.services.json_schemas import META, printed_meta_schema, printed_schemas
 from backend.services.page.catalogue import spoken
-from backend.services.page.preview import Preview
+from backend.services.page.preview import PAGE_ROWS, Preview
 from backend.services.per_section import PerSection
 from backend.services.sections import Section, TableSection
 from backend.services.zip_writer import Precompressed
@@ -31,18 +31,19 @@ class Enclosures:
         self._language = language
         self._previews: dict[str, Preview] = {}
         self._absent: list[tuple[str, str]] = []
+        self._absent_count = 0
 
     def watch(
         self, streams: Iterable[SectionStream | FileStream]
     ) -> Iterator[SectionStream | FileStream]:
         """The same streams; the first rows of each section are kept for the page."""
         for stream in streams:
+            self._absent += stream.absent[: PAGE_ROWS - len(self._absent)]
+            self._absent_count += len(stream.absent) + stream.absent_more
             if self._page and isinstance(stream, SectionStream):
                 preview = self._previews[stream.name] = Preview()
                 yield replace(stream, rows=preview.watching(stream.rows))
             else:
-                if isinstance(stream, FileStream):
-                    self._absent.extend(stream.absent)
                 yield stream
 
     def closing(self, meta: Mapping[str, Any]) -> Iterator[FileStream | PrecompressedFile]:
@@ -55,7 +56,8 @@ class Enclosures:
             from backend.services.page.document import render_page
 
             language = self._persons_language()
-            page = render_page(self._sections, self._previews, meta, language, self._absent)
+            more = self._absent_count - len(self._absent)
+            page = render_page(self._sections, self._previews, meta, language, self._absent, more)
             yield FileStream(PAGE, (page,))
 
     def _persons_language(self) -> str:

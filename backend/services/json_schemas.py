@@ -40,6 +40,10 @@ _DECIMAL: Final[dict[str, Any]] = {"type": "string", "description": "a number wi
 _DURATION: Final[dict[str, Any]] = {"type": "string", "description": "a duration, ISO 8601"}
 _BYTES: Final[dict[str, Any]] = {"type": "string", "contentEncoding": "base64"}
 _ANYTHING: Final[dict[str, Any]] = {}
+_SIZE: Final[dict[str, Any]] = {
+    "bytes": {"type": "integer", "minimum": 0},
+    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+}
 
 
 def schemas_of(section: Section, version: str) -> dict[str, dict[str, Any]]:
@@ -47,23 +51,27 @@ def schemas_of(section: Section, version: str) -> dict[str, dict[str, Any]]:
     found = {section.name: schema_of(section, version)}
     if isinstance(section, TableSection) and section.files:
         name = f"{section.name}_files"
-        listed = {"column": _TEXT, "name": _TEXT, "file": {"type": ["string", "null"]}}
-        row = _record(listed | {"problem": _TEXT}, optional=("problem",))
         found[name] = {
             "$schema": DRAFT,
             "$id": f"urn:dsar:{version}:{name}",
             "title": humanised(name),
             "type": "array",
-            "items": row,
+            "items": _listed({"column": _TEXT}),
         }
     return found
+
+
+def _listed(before: dict[str, Any]) -> dict[str, Any]:
+    """The row of a list of files. Without a ``file`` it has a ``problem``."""
+    row = before | {"name": _TEXT, "file": {"type": ["string", "null"]}}
+    return _record(row | _SIZE | {"problem": _TEXT}, optional=(*_SIZE, "problem"))
 
 
 def schema_of(section: Section, version: str) -> dict[str, Any]:
     """The schema of a section's own file. ``version`` is the archive's ``schema_version``."""
     row: dict[str, Any] = {"type": "object"}
     if isinstance(section, FilesSection):
-        row = _record({"name": _TEXT, "file": _TEXT})
+        row = _listed({})
     elif isinstance(section, TableSection):
         columns = section.read_columns()
         row |= {
@@ -174,11 +182,9 @@ def meta_schema(version: str) -> dict[str, Any]:
         "masked": reasons,
         "deleted_rows_left_out": _TEXT,
         "rows": {"type": "integer", "minimum": 0},
-        "bytes": {"type": "integer", "minimum": 0},
-        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        **_SIZE,
     }
     optional = ("withheld", "masked", "deleted_rows_left_out")
-    size = {"bytes": details["bytes"], "sha256": details["sha256"]}
     controller = ("name", "contact", "data_protection_officer", "complaint_authority")
     right = {"right": _TEXT, "article": {"type": "integer"}, "text": _TEXT}
     properties: dict[str, Any] = {
@@ -196,7 +202,11 @@ def meta_schema(version: str) -> dict[str, Any]:
             "type": "object",
             "additionalProperties": _record(details, optional=optional),
         },
-        "files": {"type": "object", "additionalProperties": _record(size)},
+        "files": {"type": "object", "additionalProperties": _record(_SIZE)},
+        "files_included": {
+            "type": "object",
+            "additionalProperties": {"type": "integer", "minimum": 0},
+        },
         "files_not_included": {
             "type": "object",
             "additionalProperties": {"type": "integer", "minimum": 1},
@@ -206,7 +216,7 @@ def meta_schema(version: str) -> dict[str, Any]:
         "$schema": DRAFT,
         "$id": f"urn:dsar:{version}:{META}",
         "title": "What the archive holds, and what the law wants told beside it",
-        **_record(properties, optional=("files", "files_not_included")),
+        **_record(properties, optional=("files", "files_included", "files_not_included")),
     }
 
 

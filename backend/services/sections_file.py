@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from backend.errors import SectionError
 from backend.services.file_names import IDENTIFIER, conditions, literals, table_name, unquoted
+from backend.services.member_names import is_portable
 from backend.services.nearest import hint
 from backend.services.row_conditions import ColumnIs
 from backend.services.row_conditions import Literal as Value
@@ -145,10 +146,11 @@ class SectionEntry(_Strict):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not _NAME.fullmatch(name) or name in _RESERVED:
+        if not _NAME.fullmatch(name) or name in _RESERVED or not is_portable(name):
             raise ValueError(
                 f"{name!r} cannot be a section's name; use a-z, 0-9, '_' and '-', and not "
                 + ", ".join(sorted(_RESERVED))
+                + ", nor what Windows reserves (con, aux, nul, com1)"
             )
         return name
 

@@ -40,6 +40,9 @@ _WAITING_BYTES: Final = 1024 * 1024
 # Up to here a member is packed in memory, so that its local header tells its sizes.
 SMALL_BYTES: Final = 4 * 1024 * 1024
 
+# As much of the central directory is held as it is; what came before it is held packed.
+_DIRECTORY_BLOCK_BYTES: Final = 64 * 1024
+
 # From here on a value goes to a ZIP64 record; its own field is all ones, which says so.
 LIMIT_32: Final = 0xFFFFFFFF
 LIMIT_16: Final = 0xFFFF
@@ -91,7 +94,7 @@ class ZipWriter:
     ) -> None:
         self._target = target
         self._stamp = _dos_time(modified_at)
-        self._directory = bytearray()
+        self._directory = _Directory()
         self._members = 0
         self.checkpoint = checkpoint
         self.size = 0
@@ -146,7 +149,7 @@ class ZipWriter:
         extra = struct.pack(f"<2H{len(zip64)}Q", 1, 8 * len(zip64), *zip64) if zip64 else b""
         version = _VERSION_ZIP64 if zip64 else _VERSION
         size, packed_size, offset = sizes
-        self._directory += struct.pack(
+        header = struct.pack(
             "<4s6H3L5H2L",
             b"PK\x01\x02",
             _UNIX | version,
@@ -165,13 +168,15 @@ class ZipWriter:
             _MODE_0600,
             offset,
         )
-        self._directory += entry.name + extra
+        self._directory.add(header + entry.name + extra)
         self._members += 1
 
     def close(self) -> None:
         """Write the central directory: what is in the target then is a complete ZIP."""
-        start, length, members = self.size, len(self._directory), self._members
-        self.emit(bytes(self._directory))
+        start, members = self.size, self._members
+        for entries in self._directory.blocks():
+            self.emit(entries)
+        length = self.size - start
         (short_length, short_start), wide = _narrow(length, start)
         if wide or members >= LIMIT_16:
             at = self.size
@@ -182,6 +187,24 @@ class ZipWriter:
             members = min(members, _ONES_16)
         end = (0, 0, members, members, short_length, short_start, 0)
         self.emit(struct.pack("<4s4H2LH", b"PK\x05\x06", *end))
+
+
+class _Directory:
+    """The central directory on its way, packed: it is what a ZIP holds until its end."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self._last = bytearray()
+
+    def add(self, entry: bytes) -> None:
+        self._last += entry
+        if len(self._last) >= _DIRECTORY_BLOCK_BYTES:
+            self._packed.append(isal_zlib.compress(self._last, _LEVEL))
+            self._last = bytearray()
+
+    def blocks(self) -> Iterator[bytes]:
+        yield from map(isal_zlib.decompress, self._packed)
+        yield bytes(self._last)
 
 
 class Entry:

@@ -389,7 +389,12 @@ def test_files_that_rows_name_go_into_the_archive(tmp_path: Path) -> None:
     assert members["messages_files/hello"] == b"of the upload" * 100_000
     assert meta["files"]["messages_files/hello"]["bytes"] == 1_300_000
     assert json.loads(members["messages_files.json"]) == [
-        {"column": "body", "name": "hello", "file": "messages_files/hello"},
+        {
+            "column": "body",
+            "name": "hello",
+            "file": "messages_files/hello",
+            **meta["files"]["messages_files/hello"],
+        },
         {
             "column": "body",
             "name": "../sections.toml",
@@ -397,6 +402,7 @@ def test_files_that_rows_name_go_into_the_archive(tmp_path: Path) -> None:
             "problem": "the path does not lead to a file of this folder",
         },
     ]
+    assert meta["files_included"] == {"messages_files.json": 1}
     assert meta["files_not_included"] == {"messages_files.json": 1}
     assert b"what is stored as its place leads to no file of ours" in members["index.html"]
     assert b"[subject]" not in b"".join(members.values())
@@ -436,11 +442,11 @@ def test_files_that_a_function_yields_go_into_the_archive(tmp_path: Path) -> Non
         content, meta = build_archive(declared, "880042", None)
     with zipfile.ZipFile(BytesIO(content)) as archive:
         members = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
-    assert members["uploads/Zo_s_photo.png"] == b"photo"
+    assert members["uploads/Zoë's photo.png"] == b"photo"
     assert members["uploads/of-880042.txt"] == b"text"
     assert json.loads(members["uploads.json"]) == [
-        {"name": "Zoë's photo.png", "file": "uploads/Zo_s_photo.png"},
-        {"name": "of-880042.txt", "file": "uploads/of-880042.txt"},
+        {"name": name, "file": f"uploads/{name}", **meta["files"][f"uploads/{name}"]}
+        for name in ("Zoë's photo.png", "of-880042.txt")
     ]
     assert meta["section_details"]["uploads"]["rows"] == 2
     world.close()

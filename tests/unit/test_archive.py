@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -111,6 +112,19 @@ def test_closing_gets_the_whole_meta_and_its_files_come_last() -> None:
     assert list(no_files(meta)) == []
 
 
+def test_meta_names_the_first_thousand_of_listed_files_and_every_list() -> None:
+    told: list[Any] = []
+    listed = [FileStream(f"x/{n}", [b"a"], told=told.append) for n in range(1_200)]
+    lists = FileStream("x.json", [b"[]"], [("gone", "why")], absent_more=4, included=1_200)
+    rows = replace(section("y"), included=0, absent=[("gone", "why")])
+    packed, meta = write(Written(), *listed, lists, rows)
+    assert len(meta["files"]) == 1_001 and "x.json" in meta["files"] and "x/999" in meta["files"]
+    assert told == [facts(b"a")] * 1_200
+    assert meta["files_included"] == {"x.json": 1_200, "y.json": 0}
+    assert meta["files_not_included"] == {"x.json": 5, "y.json": 1}
+    assert packed.files_not_included == 6
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_single_section_of_no_row_is_empty_and_of_two_is_refused(count: int) -> None:
     target = Written()
@@ -133,7 +147,25 @@ def test_single_section_whose_rows_come_one_by_one_is_refused_at_the_second() ->
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/etc/x", "../x", "a/../x", "a//x", "./x", "a\\x", "C:x", "a\0", "a\n", "RUNS.json"],
+    [
+        "",
+        "/etc/x",
+        "../x",
+        "a/../x",
+        "a//x",
+        "./x",
+        "a\\x",
+        "C:x",
+        "a\0",
+        "a\n",
+        "RUNS.json",
+        "runs.json/x",
+        "con.txt",
+        "x/aux",
+        "x.",
+        "x ",
+        "e\u0301",
+    ],
 )
 def test_file_of_a_path_that_is_no_members_is_refused(path: str) -> None:
     with pytest.raises(SectionError):

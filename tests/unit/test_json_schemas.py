@@ -128,6 +128,7 @@ def test_schemas_of_files_are_those_of_their_lists() -> None:
     (schema,) = schemas_of(section, "1").values()
     validator = Draft202012Validator(schema)
     assert validator.is_valid([{"name": "a", "file": "uploads/a"}])
+    assert validator.is_valid([{"name": "a", "file": None, "problem": "gone"}])
     assert not validator.is_valid([{"name": "a"}])
     named = schemas_of(replace(ACCOUNT, files={"name": "/srv"}), "1")
     assert list(named) == ["account", "account_files"]

@@ -481,6 +481,17 @@ def test_page_lists_the_persons_own_files() -> None:
 
 
 @pytest.mark.parametrize("language", languages())
+def test_page_names_the_first_files_and_where_all_are_named(language: str) -> None:
+    many = {f"x_files/{number}.pdf": {"bytes": 5} for number in range(1_000)}
+    text = rendered(files=many, files_included={"x_files.json": 60_000}, language=language)
+    page = Page(text)
+    assert len([each for each in page.attributes("href") if each.startswith("x_files/")]) == 100
+    assert len(text) < 60_000
+    (note,) = [each for each in page.texts("p") if "x_files.json" in each]
+    assert "59" in note and "900" in note
+
+
+@pytest.mark.parametrize("language", languages())
 def test_page_names_the_files_that_could_not_be_included(language: str) -> None:
     words = catalogue(language)
     absent = [("a<b>.pdf", GONE), ("../b", ELSEWHERE), *((f"{n}.pdf", GONE) for n in range(100))]

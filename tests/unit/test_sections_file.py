@@ -79,6 +79,8 @@ def test_file_says_what_it_says(tmp_path: Path) -> None:
         (HEAD + SECTION.replace("withheld = {", "witheld = {", 1), ["notes", "'witheld'"]),
         (HEAD + SECTION.replace('name = "notes"', ""), ["section 'notes'", "name", "missing"]),
         (HEAD + SECTION.replace('"notes"\nt', '"../x"\nt'), ["cannot be a section's name"]),
+        (HEAD + SECTION.replace('"notes"\nt', '"con"\nt'), ["'con' cannot be a section's name"]),
+        (HEAD + SECTION.replace('"notes"\nt', '"lpt1"\nt'), ["what Windows reserves"]),
         (HEAD + SECTION.replace('"notes"\ntable', '"meta"\ntable'), ["cannot be a section's name"]),
         (HEAD + SECTION + SECTION, ["two sections are named notes"]),
         (HEAD + SECTION.replace("pin =", "a ="), ["section 'notes'", "'a'", "twice"]),

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import quote
 
@@ -56,20 +56,18 @@ def render_page(
     meta: Mapping[str, Any],
     language: str,
     absent: Sequence[tuple[str, str]] = (),
+    more_absent: int = 0,
 ) -> bytes:
     """The page as UTF-8. ``meta`` is the archive's completed one; ``language`` has a catalogue.
 
-    ``absent`` names the files that are not in the archive, and why.
+    ``absent`` names the files that are not in the archive, and why; ``more_absent`` says how many
+    there are beside these.
     """
     words, phrases = catalogue(language), _phrases(language)
     style, style_hash = _style()
     writer = ValueWriter(words)
     details = meta["section_details"]
-    files = [
-        {"path": clean(path), "href": quote(clean(path)), "size": writer.size(facts["bytes"])}
-        for path, facts in meta.get("files", {}).items()
-        if "/" in path  # the list of a section's files is none of them
-    ]
+    files, more_files = _own_files(writer, meta)
     text = template("index.html.j2", phrases).render(
         language=language,
         style=style,
@@ -80,12 +78,13 @@ def render_page(
             if section.name in details
         ],
         files=files,
-        counted_files=phrases.count("section.files", len(files)),
+        counted_files=phrases.count("section.files", len(files) + more_files),
+        more_files=more_files,
+        lists=isolated(", ".join(meta.get("files_included", {}))),
         absent=[
-            (clean(name), words.get(f"problem.{problem}", problem))
-            for name, problem in absent[:PAGE_ROWS]
+            (clean(name), words.get(f"problem.{problem}", problem)) for name, problem in absent
         ],
-        more_absent=max(0, len(absent) - PAGE_ROWS),
+        more_absent=more_absent,
         controller=meta["controller"],
         answers=_answers(language, tuple(meta["controller"].items())),
         reference=clean(str(meta["reference_id"] or "")),
@@ -94,6 +93,18 @@ def render_page(
         read_apart=_read_apart(sections, meta, words, phrases),
     )
     return text.encode("utf-8", "replace")
+
+
+def _own_files(writer: ValueWriter, meta: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """The first of the person's own files, and how many more there are."""
+    # The list of a section's files is none of them.
+    named = {path: facts for path, facts in meta.get("files", {}).items() if "/" in path}
+    files = [
+        {"path": clean(path), "href": quote(clean(path)), "size": writer.size(facts["bytes"])}
+        for path, facts in islice(named.items(), PAGE_ROWS)
+    ]
+    count = max(len(named), sum(meta.get("files_included", {}).values()))
+    return files, count - len(files)
 
 
 def _read_apart(
