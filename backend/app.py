@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Flask
 
 from backend.clock import SYSTEM_CLOCK, Clock
-from backend.engines import is_sqlite_url, make_control_engine, make_snapshot_engine
+from backend.engines import make_control_engine, make_snapshot_engine
 from backend.extensions import Runtime, bind_runtime, db
-from backend.services.rendering import json_from_database, json_from_sqlite
+from backend.services.rendering import json_reader
 from backend.services.session_guard import watch_sessions
 from backend.settings import Settings, load_settings
 
@@ -41,12 +41,9 @@ def init_dsar(app: Flask, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) ->
 
 def make_runtime(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Runtime:
     """The services' runtime for some settings. Connects to nothing yet."""
-    sqlite = is_sqlite_url(settings.source_url)
     return Runtime(
         settings=settings,
         control=make_control_engine(settings.database_url),
-        source=make_snapshot_engine(
-            settings.source_url, json_from_sqlite if sqlite else json_from_database
-        ),
+        source=make_snapshot_engine(settings.source_url, json_reader(settings.source_url)),
         clock=clock,
     )

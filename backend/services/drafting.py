@@ -6,7 +6,6 @@ fails until none is left. The same schema gives the same text.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -81,10 +80,11 @@ def find_person(schema: Schema, table: str | None) -> TableShape:
     Raises ``UsageError``.
     """
     if table is not None:
-        wanted = re.fullmatch(r"(?:([^.]+)\.)?([^.]+)", table)
-        found = wanted and schema.named((wanted[1], wanted[2]))
-        if found:
-            return found
+        # A name may hold a dot itself.
+        parted = [(table[:dot], table[dot + 1 :]) for dot, sign in enumerate(table) if sign == "."]
+        for name in [(None, table), *parted]:
+            if found := schema.named(name):
+                return found
     else:
         by_name = {name[1].lower(): shape for name, shape in schema.tables.items()}
         for usual in _PEOPLE:

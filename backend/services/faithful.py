@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from backend.services.base_types import Kind, base_type, converts, narrowed_by
+from backend.services.base_types import Kind, base_type, converts, narrowed_by, stored_type
 
 _Process = Callable[[Any], Any]
 
@@ -25,8 +26,74 @@ def faithful(column: sa.Column[Any], dialect: str) -> sa.ColumnElement[Any]:
     """
     if dialect == "postgresql" and (cast := _array(column)) is not None:
         return cast.label(column.name)
+    if dialect in _MARIADB and _is_single(column.type):
+        return _with_all_digits(column)
     kind = _reading(column.type, dialect)
     return column if kind is None else sa.type_coerce(column, kind).label(column.name)
+
+
+# -- MariaDB's FLOAT ------------------------------------------------------------------------------
+
+_MARIADB: Final = ("mysql", "mariadb")
+# From this many digits on a declared FLOAT is a DOUBLE there.
+_DOUBLE_DIGITS: Final = 25
+# So many digits the server prints, and so many tell a number of single precision from all others.
+_PRINTED_DIGITS: Final = 6
+_SINGLE_DIGITS: Final = 9
+
+
+def _is_single(kind: Kind) -> bool:
+    stored = stored_type(kind)
+    if not isinstance(stored, sa.Float) or stored.__visit_name__.upper() != "FLOAT":
+        return False
+    return bool(stored.scale) or (stored.precision or 0) < _DOUBLE_DIGITS
+
+
+def _with_all_digits(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """A FLOAT as the DOUBLE of the same value: of a FLOAT the server prints six digits."""
+    base = base_type(column.type)
+    kind: Kind = _Single()
+    if isinstance(base, sa.types.TypeDecorator):
+        stored = stored_type(base)
+        assert isinstance(stored, sa.Float)
+        kind = _Faithful(column.type, _Single(as_decimal=stored.asdecimal))
+    double: sa.ColumnElement[Any] = sa.type_coerce(column, sa.Double()) * sa.literal_column("1e0")
+    return sa.type_coerce(double, kind).label(column.name)
+
+
+class _Single(sa.types.TypeDecorator[Any]):
+    """A number of single precision: its exact value if that is short (1234567.75), else by the
+    fewest digits that tell it from all others (0.1, not 0.10000000149011612).
+    """
+
+    impl = sa.types.NullType
+    cache_ok = True
+
+    def __init__(self, *, as_decimal: bool = False) -> None:
+        super().__init__()
+        self.as_decimal = as_decimal
+
+    def process_result_value(self, value: Any, dialect: sa.engine.Dialect) -> Any:
+        if not isinstance(value, float):
+            return value
+        fewest = _fewest_digits(value)
+        return Decimal(repr(fewest)) if self.as_decimal else fewest
+
+
+def _fewest_digits(value: float) -> float:
+    try:
+        single = struct.pack("f", value)
+    except OverflowError:
+        return value  # the column is a DOUBLE, whatever the model says
+    is_single = struct.unpack("f", single)[0] == value
+    if not is_single or float(f"{value:.{_SINGLE_DIGITS}g}") == value:
+        return value
+    shorter = (float(f"{value:.{digits}g}") for digits in range(_PRINTED_DIGITS, _SINGLE_DIGITS))
+    same = (each for each in shorter if struct.pack("f", each) == single)
+    return next(same, float(f"{value:.{_SINGLE_DIGITS}g}"))
+
+
+# -- every other type -----------------------------------------------------------------------------
 
 
 def _reading(kind: Kind, dialect: str) -> Kind | None:

@@ -23,11 +23,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from backend.engines import is_sqlite_url, make_control_engine, make_snapshot_engine, named_errors
+from backend.engines import make_control_engine, make_snapshot_engine, named_errors
 from backend.errors import UsageError
 from backend.services.collection import Collection
 from backend.services.packing import build_archive
-from backend.services.rendering import json_from_database, json_from_sqlite
+from backend.services.rendering import json_reader
 from backend.services.scratch_copy import ScratchCopy, ScratchRow
 from backend.services.scratch_values import Token, in_base64
 from backend.services.sections import Exported, Masked, TableSection, Withheld
@@ -82,8 +82,7 @@ def prove(declared: Collection, scratch_url: str | None = None) -> Proof:
         url = stack.enter_context(_scratch(declared, scratch_url))
         copy = ScratchCopy(declared, sa.make_url(url).get_dialect().name)
         stack.enter_context(_filled(copy, url))
-        sqlite = is_sqlite_url(url)
-        source = make_snapshot_engine(url, json_from_sqlite if sqlite else json_from_database)
+        source = make_snapshot_engine(url, json_reader(url))
         runtime = replace(declared.runtime, source=source, kept={})
         scratch = Collection(
             runtime=runtime,

@@ -8,13 +8,12 @@ under a ``json_valid`` check, as MariaDB's JSON is and Django's on SQLite: that 
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -22,13 +21,12 @@ from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
 from backend.engines import named_errors
 from backend.services.collations import mark_collations
+from backend.services.json_checks import json_columns
 from backend.services.nearest import hint
 from backend.services.relations import foreign_tables, materialized_views
 
 # Of a table: its schema, or None for the connection's own, and its name.
 Name = tuple[str | None, str]
-
-_JSON_CHECK: Final = re.compile(r'json_valid\s*\(\s*[`"\[]?([^`"\])]+)[`"\]]?\s*\)', re.IGNORECASE)
 
 
 def shown(name: Name) -> str:
@@ -72,6 +70,10 @@ def inspecting(engine: Engine) -> Iterator[Inspector]:
     ):
         warnings.simplefilter("ignore", sa.exc.SAWarning)
         _parse_json(connection)
+        if connection.dialect.name in ("mysql", "mariadb"):
+            from backend.services.mariadb_tables import read_odd_names
+
+            read_odd_names(connection)
         yield sa.inspect(connection)
 
 
@@ -158,21 +160,10 @@ def _is_readable(inspector: Inspector, schema: str | None, view: str) -> bool:
         return False
 
 
-def json_columns(inspector: Inspector, schema: str | None, table: str) -> set[str]:
-    """The columns of text that the database checks to be JSON."""
-    if inspector.dialect.name == "postgresql":
-        return set()
-    try:
-        checks = inspector.get_check_constraints(table, schema)
-    except sa.exc.NoSuchTableError:  # a view
-        return set()
-    return {name for check in checks for name in _JSON_CHECK.findall(check["sqltext"])}
-
-
 def mark_json(table: sa.Table, columns: set[str]) -> None:
-    """Give these columns the type JSON."""
+    """Give these columns, named in small letters, the type JSON."""
     for column in table.columns:
-        if column.name in columns:
+        if column.name.lower() in columns:
             column.type = sa.JSON()
 
 

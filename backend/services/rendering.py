@@ -100,12 +100,14 @@ def text_of(value: JsonText) -> bytes:
 
 
 def json_from_database(text: str | bytes) -> JsonText:
-    """A JSON column as PostgreSQL and MariaDB hand it over: already checked by them."""
+    """A JSON column as PostgreSQL hands it over: already checked by it."""
     return JsonText(text)
 
 
 def json_from_sqlite(text: str | bytes) -> Any:
     """A JSON column as SQLite hands it over: any text at all, so it is checked.
+
+    So is MariaDB's, whose ``json_valid`` passes ``{"a": 1.}``.
 
     What orjson refuses but Python's own parser takes (NaN, a number past a float's reach) is
     written anew, by the mapping and with every digit; what is not JSON, or nested too deep for
@@ -119,6 +121,11 @@ def json_from_sqlite(text: str | bytes) -> Any:
         except (ValueError, RecursionError):
             return text
     return JsonText(text)
+
+
+def json_reader(url: str) -> Callable[[str | bytes], Any]:
+    """How a JSON column of the database at this URL is read."""
+    return json_from_database if url.startswith("postgresql") else json_from_sqlite
 
 
 class Digits(str):

@@ -19,7 +19,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from backend.models.types import BigKey
 
 _INT64: Final = range(-(2**63), 2**63)
-_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
+_UNSIGNED: Final = range(2**64)
+_WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
 _UUID_OCTETS: Final = 16
 _UUID_DIGITS: Final = 32
 _UUID_CHARACTERS: Final = 36
@@ -50,6 +51,11 @@ def kind_of(column: sa.Column[Any]) -> KeyKind:
     return KeyKind.ANY
 
 
+def is_unsigned(column: sa.Column[Any]) -> bool:
+    """Whether it is MariaDB's BIGINT UNSIGNED, whose keys go past those of every other type."""
+    return isinstance(column.type, sa.BigInteger) and bool(getattr(column.type, "unsigned", False))
+
+
 def canonical(column: sa.Column[Any], value: Any) -> Any:
     """A key as an int, a UUID or a text: what the column's type says.
 
@@ -57,7 +63,7 @@ def canonical(column: sa.Column[Any], value: Any) -> Any:
     """
     kind = kind_of(column)
     if kind is KeyKind.WHOLE:
-        return _whole(value)
+        return _whole(value, _UNSIGNED if is_unsigned(column) else _INT64)
     if kind in (KeyKind.UUID, KeyKind.OCTETS):
         return _uuid(value)
     if kind is KeyKind.TEXT:
@@ -150,7 +156,8 @@ def type_like(key: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
 
     kind = kind_of(key)
     if kind is KeyKind.WHOLE:
-        return BigKey
+        unsigned = mysql.BIGINT(unsigned=True)
+        return BigKey.with_variant(unsigned, "mysql", "mariadb") if is_unsigned(key) else BigKey
     length = _UUID_CHARACTERS
     if kind in (KeyKind.TEXT, KeyKind.ANY):
         length = max(getattr(key.type, "length", None) or _LENGTH, _UUID_CHARACTERS)
@@ -168,14 +175,14 @@ class _AsGiven(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
 
-def _whole(value: Any) -> int:
+def _whole(value: Any, possible: range) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
     elif isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         number = int(value)
     else:
         raise ValueError("not a whole number")
-    if number not in _INT64:
+    if number not in possible:
         raise ValueError("past 64 bits")
     return number
 

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
-from backend.services.reflection import Name, json_columns, plain_name
+from backend.services.json_checks import json_columns, load_checks
+from backend.services.reflection import Name, plain_name
 from backend.services.relations import Lineage, kinds_with_rows, versioned_tables
 from backend.services.telling_names import is_bookkeeping
 
@@ -73,6 +74,8 @@ def read_tables(
     keys = inspector.get_multi_pk_constraint(schema, names, kind=kind)
     foreign = inspector.get_multi_foreign_keys(schema, names, kind=kind)
     versioned = versioned_tables(inspector, schema)
+    if names is None:
+        load_checks(inspector, schema)
     there = {name: [each["name"] for each in found] for (_, name), found in columns.items()}
     for place in sorted(columns, key=str):
         table = place[1]
@@ -81,7 +84,7 @@ def read_tables(
         as_json = json_columns(inspector, schema, table)
         shaped = sa.Table(table, sa.MetaData(), schema=schema)
         for each in columns[place]:
-            type_ = sa.JSON() if each["name"] in as_json else each["type"]
+            type_ = sa.JSON() if each["name"].lower() in as_json else each["type"]
             shaped.append_column(sa.Column(each["name"], type_))
         yield TableShape(
             (schema, table),
