@@ -17,6 +17,7 @@ from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.fact_checks import facts_missing, facts_of_others, is_todo
+from backend.services.file_advice import advice_on_files
 from backend.services.file_checks import unusable
 from backend.services.findings import Finding, Problem, Report
 from backend.services.owner_ways import astray, missed
@@ -45,9 +46,18 @@ from backend.services.sections_file import read_sections_file
 def check_coverage(runtime: Runtime) -> Report:
     """Compare what this process declares with the source database's schema; reads it once.
 
-    Raises ``SectionError`` for a file that cannot be read at all, ``DatabaseUnreachable`` or
-    ``DatabaseBusy``.
+    Adds advice on what no schema shows. Raises ``SectionError`` for a file that cannot be read at
+    all, ``DatabaseUnreachable`` or ``DatabaseBusy``.
     """
+    report = _compared(runtime)
+    try:
+        sections = collection(runtime).sections
+    except SectionError:
+        return report  # which has the finding
+    return replace(report, advice=tuple(advice_on_files(sections)))
+
+
+def _compared(runtime: Runtime) -> Report:
     path = runtime.settings.sections_file
     if path is None:
         found = collection(runtime)

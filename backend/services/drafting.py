@@ -260,8 +260,7 @@ class _Drafting:
 
     def _named(self, name: Name) -> str:
         base = "_".join(words(name[1])) or "table"
-        base = base if base.isascii() else "table"
-        base = base if is_portable(base) else f"{base}_table"
+        base = base if base.isascii() and is_portable(base) else "table"
         found, number = base, 1
         while found in self._names:
             number += 1

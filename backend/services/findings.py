@@ -43,7 +43,7 @@ class Report:
     """What was looked at, and what is missing.
 
     ``settings_missing`` are told and no findings: a CI that has the schema and the sections need
-    not have the settings of the machine that exports.
+    not have the settings of the machine that exports. So it is with ``advice``.
     """
 
     tables: int
@@ -51,5 +51,6 @@ class Report:
     sections: int
     findings: Sequence[Finding]
     settings_missing: Sequence[str] = ()
+    advice: Sequence[str] = ()
     looked_at: Sequence[str] = ()
     not_looked_at: Sequence[str] = ()

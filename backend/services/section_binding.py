@@ -20,6 +20,7 @@ from backend.errors import SectionError
 from backend.extensions import Runtime
 from backend.services.collection import Collection
 from backend.services.comparison import Match, compared_alike, refusal
+from backend.services.file_folders import split
 from backend.services.nearest import hint
 from backend.services.reflection import Name, Reflected, plain_name, reflect, shown
 from backend.services.row_conditions import ColumnIs, LeftOut
@@ -167,11 +168,21 @@ class Binding:
             raise SectionError(f"{self.path}: {error}") from None
 
     def _folder(self, where: str, folder: str) -> str:
-        """A folder of files, absolute; one without a leading slash stands beside the file."""
-        found = self.path.parent / folder
-        if not found.is_dir():
-            raise SectionError(f"{where}: files: there is no folder {found}; make or mount it")
-        return str(found)
+        """A folder of files, absolute; one without a leading slash stands beside the file.
+
+        Of one that carries the key the part before it must be there.
+        """
+        found = str(self.path.absolute().parent / folder)
+        try:
+            base, _ = split(found)
+        except SectionError as error:
+            raise SectionError(f"{where}: files: {error}") from None
+        if not Path(base).is_dir():
+            meant = "; of names in braces only {key} is known" if "{" in base else ""
+            raise SectionError(
+                f"{where}: files: there is no folder {base}; make or mount it{meant}"
+            )
+        return found
 
     def _table(self, where: str, name: Name) -> sa.Table:
         found = self.reflected.find(name)

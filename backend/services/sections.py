@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
+from backend.services.file_values import require_paths
 from backend.services.nearest import hint
 from backend.services.owner_paths import Hop as Hop  # noqa: PLC0414  declared beside sections
 from backend.services.owner_paths import OwnerPath as OwnerPath  # noqa: PLC0414
@@ -154,8 +155,8 @@ class TableSection:
     be what an index gives, or the database sorts. Soft-deleted rows are in, unless
     ``leave_out_deleted`` says which column marks them, and why they may be left out.
     ``language`` names the column with the person's language tag, if this section has one: the
-    readable page is written in it. ``files`` names the columns that hold a path below a folder,
-    with that folder: the files go into the archive.
+    readable page is written in it. ``files`` names the columns that hold paths below a folder,
+    with that folder: the files go into the archive. ``{key}`` in it stands for the person's key.
     """
 
     name: str
@@ -191,6 +192,8 @@ class TableSection:
         shown = {name for name, each in self.columns.items() if isinstance(each, Exported)}
         if hidden := sorted(set(self.files) - shown):
             raise SectionError(f"{where}: files: {', '.join(hidden)} must be exported as well")
+        parts = {n for n, d in self.columns.items() if isinstance(d, Exported) and d.paths}
+        require_paths(where, {n: self.table.c[n].type for n in self.files}, parts)
         if not self.owner_paths:
             raise SectionError(f"{where}: no owner path leads to the person")
         for path in self.owner_paths:
