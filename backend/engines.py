@@ -162,6 +162,7 @@ def make_snapshot_engine(url_text: str, json_deserializer: Any) -> Engine:
         )
         event.listen(engine, "connect", _have_iso_dates)
         event.listen(engine, "connect", _read_any_time)
+        event.listen(engine, "connect", _read_text_as_stored)
         return engine
     limits = (
         "SET time_zone = '+00:00', max_statement_time = 0, "
@@ -271,6 +272,13 @@ def _read_any_time(connection: Any, _: object) -> None:
     from backend.pg_times import register
 
     register(connection.adapters)
+
+
+def _read_text_as_stored(connection: Any, _: object) -> None:
+    """A server refuses text that it cannot convert; see ``backend.pg_encodings``."""
+    from backend.pg_encodings import read_text_as_stored
+
+    read_text_as_stored(connection)
 
 
 def _read_any_text(connection: Any, _: object) -> None:

@@ -66,13 +66,17 @@ class FirstRows:
     def _send(self) -> None:
         from psycopg.adapt import PyFormat, Transformer
 
+        encoding = self._raw.info.encoding
         self._pgconn.enter_pipeline_mode()
         for number, each in enumerate(self._asked):
             dumping = Transformer(self._raw)
             values = dumping.dump_sequence(each.values, [PyFormat.AUTO] * len(each.values))
             declare = f'DECLARE "{self._cursor(number)}" NO SCROLL CURSOR FOR {each.text}'
             self._pgconn.send_query_params(
-                declare.encode(), values, param_types=dumping.types, param_formats=dumping.formats
+                declare.encode(encoding),
+                values,
+                param_types=dumping.types,
+                param_formats=dumping.formats,
             )
             fetch = f'FETCH FORWARD {UNSETTLED_ROWS} FROM "{self._cursor(number)}"'
             self._pgconn.send_query_params(fetch.encode(), None)

@@ -16,6 +16,7 @@ from psycopg.abc import Transformer
 from psycopg.pq.abc import PGresult
 from sqlalchemy.engine import Connection
 
+from backend.pg_encodings import is_utf8
 from backend.pg_times import Loading
 from backend.services.columns import ColumnarRows, Printed, Row, Unprintable, Values
 from backend.services.fetching import Conversion, named_as_sqlalchemys
@@ -55,6 +56,7 @@ class Reading:
             place: printer
             for place, code in enumerate(self._converting.codes)
             if place in printable
+            and (code not in _JSON or is_utf8(self._connection.connection.dbapi_connection))
             and place not in self._converting.processes
             and (printer := _PRINTERS.get(code)) is not None
         }
@@ -181,6 +183,7 @@ def _with_nulls(printed: list[bytes], texts: Sequence[bytes | None]) -> Printed:
     return Printed([b"null" if text is None else next(following) for text in texts])
 
 
+_JSON: Final = (114, 3802)
 # A text with 0 for every digit.
 _SHAPES: Final = bytes.maketrans(b"123456789", b"000000000")
 

@@ -14,7 +14,7 @@
 | array, set | an array (a set in order) |
 | JSON | itself, as the database printed it |
 | a lone surrogate within text | its JSON escape, ``\\ud800`` |
-| text that is no UTF-8 (SQLite keeps it) | each odd octet as the escape ``\\udcXX`` |
+| an octet that is no text in the database's encoding | the escape ``\\udcXX`` |
 
 Output is UTF-8, two-space indent, non-ASCII kept. orjson writes what it can; a row that it
 refuses (an integer over 64 bits, a lone surrogate) is written, value by value, by the standard
