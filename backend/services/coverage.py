@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from backend.errors import SectionError
 from backend.extensions import Runtime
+from backend.services.content_checks import content_elsewhere, history_elsewhere
 from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
@@ -196,7 +197,7 @@ class _Check:
         """The columns of a table that were exempted, or all of them."""
         found: set[str] = set()
         for each in self._exempted.get(table.name, ()):
-            found.update(each.columns or table.columns)
+            found.update(each.columns or (() if each.history else table.columns))
         for ancestor in table.ancestors:
             found |= self._exempt(self._schema.shape(ancestor)).intersection(table.columns)
         return found
@@ -221,6 +222,10 @@ class _Check:
                 table=shown(table.name),
                 columns=missing,
             )
+        yield from content_elsewhere(table, sections, exempt)
+        history_exempt = any(e.history or not e.columns for e in self._exempted.get(table.name, ()))
+        if not history_exempt:
+            yield from history_elsewhere(table, sections)
         if self._is_there(self._person):
             yield from self._unmasked(table, sections)
             yield from self._secret(table, sections)

@@ -56,6 +56,8 @@ class Declared:
     paths: Sequence[DeclaredPath]
     order_by: Sequence[str] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    history: bool = False
+    large_objects: frozenset[str] = frozenset()  # columns whose objects' content is exported
 
     @property
     def owners(self) -> frozenset[str]:
@@ -81,6 +83,7 @@ def declared(section: TableSection) -> Declared:
         [_path_of_model(name, each) for each in section.owner_paths],
         (),
         _reasons(section.columns, None if deleted is None else deleted.reason),
+        section.history,
     )
 
 
@@ -110,6 +113,7 @@ def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
         [_path_in_file(entry.table_name, each) for each in owners],
         entry.order_by,
         _reasons(entry.dispositions(), None if deleted is None else deleted.reason),
+        entry.history,
     )
 
 

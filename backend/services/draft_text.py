@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from backend.services.reflection import Name
-from backend.services.schema_graph import ForeignKey
+from backend.services.schema_graph import ForeignKey, TableShape
 
 _WIDTH: Final = 96
 
@@ -31,6 +31,15 @@ def table_lines(name: Name) -> Iterator[str]:
     yield f"table = {quoted(name[1])}"
     if name[0] is not None:
         yield f"schema = {quoted(name[0])}"
+
+
+def section_table_lines(table: TableShape, *, single: bool) -> Iterator[str]:
+    """A section's table, and its history where the database keeps one."""
+    yield from table_lines(table.name)
+    if table.versioned and single:
+        yield "# Earlier versions of this row want a section of their own, with history = true."
+    elif table.versioned:
+        yield "history = true"
 
 
 def quoted(text: str) -> str:

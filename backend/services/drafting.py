@@ -21,6 +21,7 @@ from backend.services.draft_text import (
     key_text,
     list_lines,
     quoted,
+    section_table_lines,
     table_lines,
 )
 from backend.services.member_names import is_portable
@@ -182,7 +183,9 @@ class _Drafting:
     def _plans(self) -> Iterator[_Plan]:
         yield self._decide(_Plan(self._person, ACCOUNT, ((),)))
         for name in sorted(self._distances, key=lambda each: (self._distances[each], str(each))):
-            if name != self._person.name and not self._is_shown_by_ancestors(name):
+            if name != self._person.name and not self._schema.is_shown_by_ancestors(
+                name, self._distances
+            ):
                 owners = self._schema.ways(name, self._person.name)
                 table = self._schema.tables[name]
                 yield self._decide(
@@ -268,11 +271,6 @@ class _Drafting:
         self._names.add(found)
         return found
 
-    def _is_shown_by_ancestors(self, name: Name) -> bool:
-        """Whether a table has no column but those that sections over its ancestors show."""
-        leading = [each for each in self._schema.tables[name].ancestors if each in self._distances]
-        return bool(leading) and not self._schema.own_columns(name)
-
     def _notes(self, name: Name, ways: Sequence[Way]) -> list[str]:
         notes = []
         if ancestors := self._schema.tables[name].ancestors:
@@ -350,7 +348,7 @@ class _Drafting:
     def _section(self, plan: _Plan) -> Iterator[str]:
         yield from ("", *comment_lines(plan.notes), "[[section]]")
         yield f"name = {quoted(plan.name)}"
-        yield from table_lines(plan.table.name)
+        yield from section_table_lines(plan.table, single=plan.table is self._person)
         if plan.table is not self._person:
             yield from self._owner(plan.owners)
         yield from list_lines("exported", plan.exported)

@@ -21,6 +21,8 @@ class Problem(StrEnum):
     COLUMN_GONE = "column_gone"
     FACT_MISSING = "fact_missing"
     REASON_MISSING = "reason_missing"
+    LARGE_OBJECT = "large_object_uncovered"
+    HISTORY = "history_uncovered"
     POLYMORPHIC = "polymorphic"
     SECTION_WRONG = "section_wrong"
     ROWS_HIDDEN = "rows_hidden_by_policy"

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -23,10 +23,12 @@ from backend.engines import named_errors
 from backend.services.collations import mark_collations
 from backend.services.json_checks import json_columns
 from backend.services.nearest import hint
-from backend.services.relations import foreign_tables, materialized_views
+from backend.services.relations import foreign_tables, materialized_views, versioned_tables
 
 # Of a table: its schema, or None for the connection's own, and its name.
 Name = tuple[str | None, str]
+# In a table's ``info``: whether the database keeps its earlier rows.
+VERSIONED: Final = "dsar_versioned"
 
 
 def shown(name: Name) -> str:
@@ -136,7 +138,9 @@ def _read(
         return
     metadata = sa.MetaData()
     metadata.reflect(inspector.bind, schema, views=True, only=names, resolve_fks=False)
+    versioned = versioned_tables(inspector, schema)
     for table in metadata.tables.values():
+        table.info[VERSIONED] = table.name in versioned
         mark_json(table, json_columns(inspector, schema, table.name))
         yield (schema, table.name), table
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -123,6 +123,11 @@ class Schema:
         table = self.tables[name]
         inherited = {column for each in table.ancestors for column in self.tables[each].columns}
         return [column for column in table.columns if column not in inherited]
+
+    def is_shown_by_ancestors(self, name: Name, leading: Container[Name]) -> bool:
+        """Whether a table has no column but those of its ancestors, some of which are covered."""
+        covered = any(each in leading for each in self.tables[name].ancestors)
+        return covered and not self.own_columns(name)
 
     def shape(self, name: Name) -> TableShape:
         """A table, or a view that a declaration names, by the name that it has here."""

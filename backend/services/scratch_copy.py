@@ -101,7 +101,9 @@ class ScratchCopy:
             for path in real.owner_paths
         )
         order = real.order_by or tuple(str(each.name) for each in real.table.primary_key)
-        return replace(real, table=table, owner_paths=paths, order_by=order, files={})
+        return replace(
+            real, table=table, owner_paths=paths, order_by=order, files={}, history=False
+        )
 
     def _hop(self, hop: Hop) -> Hop:
         table = self._table_of(hop.table)

@@ -22,7 +22,7 @@ from backend.services.collection import Collection
 from backend.services.comparison import Match, compared_alike, refusal
 from backend.services.file_folders import split
 from backend.services.nearest import hint
-from backend.services.reflection import Name, Reflected, plain_name, reflect, shown
+from backend.services.reflection import VERSIONED, Name, Reflected, plain_name, reflect, shown
 from backend.services.row_conditions import ColumnIs, LeftOut
 from backend.services.sections import (
     Exemption,
@@ -73,7 +73,8 @@ def collection_from_file(runtime: Runtime, path: Path, request: TableSection) ->
 def exemptions_of(file: SectionsFile) -> Sequence[Exemption]:
     """What the file exempts from coverage."""
     return tuple(
-        Exemption(each.table, each.reason, each.columns, each.schema_) for each in file.exempt
+        Exemption(each.table, each.reason, each.columns, each.schema_, each.history)
+        for each in file.exempt
     )
 
 
@@ -158,6 +159,7 @@ class Binding:
                 columns=entry.dispositions(),
                 facts=self.file.facts_of(entry),
                 single=entry.single or entry.name == ACCOUNT,
+                history=self._history(where, entry, table),
                 order_by=entry.order_by,
                 leave_out_deleted=left_out,
                 wording=entry.wording,
@@ -166,6 +168,15 @@ class Binding:
             )
         except SectionError as error:
             raise SectionError(f"{self.path}: {error}") from None
+
+    def _history(self, where: str, entry: SectionEntry, table: sa.Table) -> bool:
+        if entry.history and not table.info.get(VERSIONED):
+            raise SectionError(
+                f"{where}: history: the database keeps no earlier rows of "
+                f"{shown(entry.table_name)} (MariaDB does, of tables WITH SYSTEM "
+                "VERSIONING); take it out"
+            )
+        return entry.history
 
     def _folder(self, where: str, folder: str) -> str:
         """A folder of files, absolute; one without a leading slash stands beside the file.

@@ -150,6 +150,7 @@ def is_stated(text: Text) -> bool:
 class TableSection:
     """A section read from one table. See the module's docstring.
 
+    ``history`` exports each version of a row that MariaDB keeps (``WITH SYSTEM VERSIONING``).
     ``single`` makes the JSON file one object instead of an array. ``database`` says where the
     table lives: ``source`` (the people's data) or ``control`` (the requests). ``order_by`` must
     be what an index gives, or the database sorts. Soft-deleted rows are in, unless
@@ -165,6 +166,7 @@ class TableSection:
     columns: Mapping[str, Disposition]
     facts: Facts
     single: bool = False
+    history: bool = False
     database: Literal["source", "control"] = "source"
     order_by: tuple[str, ...] = ()
     leave_out_deleted: LeftOut | None = None
@@ -196,6 +198,10 @@ class TableSection:
         require_paths(where, {n: self.table.c[n].type for n in self.files}, parts)
         if not self.owner_paths:
             raise SectionError(f"{where}: no owner path leads to the person")
+        if self.history and self.single:
+            raise SectionError(
+                f"{where}: history: one object cannot hold it; add a section over the same table"
+            )
         for path in self.owner_paths:
             if problem := path.problem(self.table):
                 raise SectionError(f"{where}: owner: where: {problem}")
@@ -234,6 +240,14 @@ class TableSection:
         """As ``owned_by``, of the rows that are marked as deleted too."""
         return sa.or_(*(path.condition(self.table, key) for path in self.owner_paths))
 
+    def reading(self, statement: sa.Select[Any]) -> sa.Select[Any]:
+        """A statement about rows of the section's table, of which it sees every version."""
+        if not self.history:
+            return statement
+        for dialect in ("mariadb", "mysql"):
+            statement = statement.with_hint(self.table, "FOR SYSTEM_TIME ALL", dialect)
+        return statement
+
     def ordering(self) -> list[sa.Column[Any]]:
         """The order of the rows: as declared, else by primary key."""
         if self.order_by:
@@ -249,6 +263,7 @@ class Exemption:
     reason: str
     columns: tuple[str, ...] = ()  # none: all of it
     schema: str | None = None
+    history: bool = False  # of its rows; alone, where no column is named
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ class SectionEntry(_Strict):
     masked: dict[str, Mask] = {}
     json_: dict[str, JsonParts] = Field(default={}, alias="json")
     single: bool = False
+    history: bool = False
     order_by: tuple[str, ...] = ()
     leave_out_deleted: Deleted | None = None
     facts: dict[str, Any] = {}
@@ -236,6 +237,7 @@ class ExemptEntry(_Strict):
     reason: str
     schema_: str | None = Field(default=None, alias="schema")
     columns: tuple[str, ...] = ()
+    history: bool = False
 
     @field_validator("columns", mode="before")
     @classmethod

@@ -165,7 +165,8 @@ class Snapshot:
         def build(key: Any) -> sa.Select[Any]:
             read = set(section.read_columns())
             shown = [faithful(each, dialect) if each in read else each for each in columns()]
-            return sa.select(*shown).where(section.owned_by(key)).order_by(*section.ordering())
+            owned = section.reading(sa.select(*shown).where(section.owned_by(key)))
+            return owned.order_by(*section.ordering())
 
         return keyed(self.connection.engine, section, use, build)
 
@@ -189,7 +190,8 @@ class Snapshot:
 
         def build(key: Any) -> sa.Select[Any]:
             owned = section.owned_by(key)
-            return sa.select(sa.literal(1)).select_from(section.table).where(owned).limit(1)
+            found = sa.select(sa.literal(1)).select_from(section.table).where(owned)
+            return section.reading(found.limit(1))
 
         query, parameters = keyed(self.connection.engine, section, "any", build).about(
             subject.user_id
@@ -205,12 +207,13 @@ class Snapshot:
         self.settle()
         deleted = section.leave_out_deleted
         kept = sa.true() if deleted is None else deleted.kept(section.table)
-        query = (
+        query: Any = (
             sa.select(sa.func.count(), sa.func.count(sa.case((kept, 1))))
             .select_from(section.table)
             .where(section.owned_or_deleted(subject.user_id))
         )
-        owned, shown = self.connection.execute(query).one()
+        row = self.connection.execute(section.reading(query)).one()
+        owned, shown = row[0], row[1]
         return int(shown), int(owned) - int(shown)
 
 
