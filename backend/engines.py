@@ -10,8 +10,6 @@ Neither is ``db.engine``: no transaction of the application is joined, committed
 
 from __future__ import annotations
 
-import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,17 +17,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import PoolResetState
 
 from backend.driver_errors import (
-    errno,
     is_busy,
     is_gone,
     is_hidden_by_policy,
+    is_read_only,
     is_replica_conflict,
-    sqlstate,
+    why_gone,
     words_of_refusal,
 )
 from backend.errors import (
@@ -88,6 +86,9 @@ _MARIADB_SESSION: Final = (
     f"max_statement_time = {STATEMENT_SECONDS}, "
     f"idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}"
 )
+_SHOWN_OPTIONS: Final = frozenset(
+    {"host", "port", "dbname", "unix_socket", "mode", "uri", "sslmode", "target_session_attrs"}
+)
 # Set in a connection's ``info`` by whoever ended its transaction and heard that it is ended.
 SETTLED: Final = "dsar_settled"
 
@@ -117,8 +118,17 @@ def make_control_engine(url_text: str, *, create: bool = False, key: str = CONTR
         )
         event.listen(engine, "connect", _have_iso_dates)
         event.listen(engine, "begin", _begin_limited)
-        return engine
-    return _make_mariadb(url, _MARIADB_SESSION, isolation_level="READ COMMITTED")
+    else:
+        engine = _make_mariadb(url, _MARIADB_SESSION, isolation_level="READ COMMITTED")
+    event.listen(engine, "handle_error", _leave_read_only)
+    return engine
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    """Throw away connections to a server that became read-only: the new primary is another one."""
+    error = context.sqlalchemy_exception
+    if isinstance(error, DBAPIError) and is_read_only(error):
+        context.is_disconnect = True
 
 
 @contextmanager
@@ -307,8 +317,12 @@ def _begin_limited(connection: Connection) -> None:
 
 
 def shown_url(url: URL) -> str:
-    """A database's URL for people to read: without its password, wherever that stands."""
-    secret = [name for name in url.query if "passw" in name.lower()]
+    """A database's URL for people to read: without its password, wherever that stands.
+
+    Of its options only those are shown that say where the database is: any other may be a secret,
+    or the rest of one that was not escaped.
+    """
+    secret = [name for name in url.query if name not in _SHOWN_OPTIONS]
     return url.difference_update_query(secret).render_as_string(hide_password=True)
 
 
@@ -334,7 +348,7 @@ def named_errors(url: URL, key: str = CONTROL_KEY) -> Iterator[None]:
                 f"{where}: another transaction held a lock for too long; try again"
             ) from error
         if is_gone(error):
-            raise DatabaseUnreachable(f"{where}: {_why_gone(error)}") from error
+            raise DatabaseUnreachable(f"{where}: {why_gone(error)}") from error
         raise
 
 
@@ -367,36 +381,6 @@ def _why_no_folder(path: Path, error: OSError) -> str:
             f"see which it is: namei -l {path}"
         )
     return f"its folder cannot be used ({error.strerror}); check the path"
-
-
-def _why_gone(error: DBAPIError) -> str:
-    text = str(error.orig).lower()
-    if errno(error) == 1044 or "permission denied for database" in text:
-        return "this user has no right to use that database; grant it, or check the name"
-    if "pg_hba.conf" in text:
-        return "no line of the server's pg_hba.conf lets this user in from here; add one"
-    if re.search('role "[^"]*" does not exist', text):
-        return "the server has no such role; create it, or check the user's name in the setting"
-    if "not permitted to log in" in text:
-        return "this role may not log in; ALTER ROLE … LOGIN, or name another in the setting"
-    if sqlstate(error)[:2] == "28" or errno(error) in (1045, 1698) or "password" in text:
-        return "the database refused the user or the password; check the setting"
-    if sqlstate(error) == "3D000" or errno(error) == 1049 or "does not exist" in text:
-        return "there is no such database; create it, or check the name"
-    if isinstance(error.orig, sqlite3.Error):
-        return _why_sqlite_gone(error.orig)
-    return "the database cannot be reached; check that it runs and that host and port are right"
-
-
-def _why_sqlite_gone(error: sqlite3.Error) -> str:
-    reasons = {
-        sqlite3.SQLITE_FULL: "the disk is full; make room",
-        sqlite3.SQLITE_READONLY: "the file cannot be written; check its owner and mode",
-        sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; check the path",
-        sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
-    }
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return reasons.get(code, "the file cannot be opened; check the path and its permissions")
 
 
 def is_sqlite_url(url_text: str) -> bool:

@@ -164,6 +164,9 @@ def advice(error: BaseException) -> tuple[str, str] | None:
                 f"the database refused it: {words}",
                 f"grant it to this role{grant}; see deploy/RUNBOOK.md, Database roles",
             )
+        if driver_errors.is_gone(error):
+            found, _, remedy = driver_errors.why_gone(error).partition("; ")
+            return f"the database cannot serve: {found}", remedy
     if isinstance(error, PermissionError):
         what = f"{os.fsdecode(error.filename)} is" if error.filename else "a file or folder is"
         return (

@@ -46,12 +46,15 @@ class HeartbeatFile:
         os.close(descriptor)
 
     def age_seconds(self) -> float | None:
-        """Seconds since the last touch, by the host's clock; None when there is no such file."""
+        """Seconds since the last touch, by the host's clock; None when there is no such file.
+
+        One that lies ahead was touched before the clock was set back, and not since.
+        """
         try:
             found = os.stat(self._path, follow_symlinks=False)
         except OSError:
             return None
-        return max(0.0, time.time() - found.st_mtime) if stat.S_ISREG(found.st_mode) else None
+        return abs(time.time() - found.st_mtime) if stat.S_ISREG(found.st_mode) else None
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

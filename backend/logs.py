@@ -110,16 +110,15 @@ def configure_logging(
     global _handler  # noqa: PLW0603  the root logger is as global
     target = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream) if stream is not None else _StderrHandler()
-    console = fmt == "console" or (fmt == "auto" and target.isatty())
+    on_terminal = target is not None and target.isatty()  # None: closed at the start
+    console = fmt == "console" or (fmt == "auto" and on_terminal)
     handler.setFormatter(
         _Formatter(
             foreign_pre_chain=[keep_nothing_foreign],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 allow_listed,
-                _renderer(
-                    console=console, colours=target.isatty() and not os.environ.get("NO_COLOR")
-                ),
+                _renderer(console=console, colours=on_terminal and not os.environ.get("NO_COLOR")),
             ],
         )
     )

@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -26,28 +27,20 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from pydantic_settings import SettingsError as UnreadableSource
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import make_url
 
 from backend.addresses import parse_address
 from backend.cron import parse_cron
+from backend.database_urls import normalise_database_url
 from backend.errors import SettingsError
 from backend.recipients import parse_recipient
+from backend.trusted_files import require_trusted
 
 PREFIX: Final = "DSAR_"
 CHECKOUT_ROOT: Final = Path(__file__).resolve().parent.parent
 
-# Names that people write, and the driver this program is made for and has an extra of. It reads
-# below SQLAlchemy, so another one that an application's URL names (psycopg2, mysqldb) cannot serve.
-_DRIVERS: Final = {
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-}
 _ENV_FILE: Final = ".env"
 STORE_SCHEMES: Final = ("s3", "gs", "az")
-_SUPPORTED: Final = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
 
 def in_checkout() -> bool:
@@ -74,38 +67,6 @@ def _default_heartbeat_path() -> Path:
     if runtime_folder:
         return Path(runtime_folder) / "heartbeat"
     return Path(tempfile.gettempdir()) / f"dsar-scheduler-{os.getuid()}" / "heartbeat"
-
-
-def normalise_database_url(text: str) -> str:
-    """Name the driver, make a SQLite path absolute, refuse what cannot work.
-
-    Raises ``ValueError`` with a reason that does not repeat the URL.
-    """
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # the latter: a port that is no number
-        raise ValueError(
-            "is not a database URL; write for example postgresql://user@host/name"
-        ) from None
-    url = url.set(drivername=_DRIVERS.get(url.get_backend_name(), url.drivername))
-    backend_name = url.get_backend_name()
-    if backend_name not in _SUPPORTED:
-        raise ValueError(f"names the database {backend_name!r}; use postgresql, mariadb or sqlite")
-    if backend_name == "sqlite":
-        url = _absolute_sqlite(url)
-    return url.render_as_string(hide_password=False)
-
-
-def _absolute_sqlite(url: URL) -> URL:
-    name = url.database or ""
-    if name in ("", ":memory:") or "mode=memory" in str(url) or name.startswith("file::memory:"):
-        raise ValueError(
-            "names an in-memory SQLite, which two connections cannot share; name a file, "
-            "for example sqlite:////var/lib/dsar/dsar.sqlite3"
-        )
-    if name.startswith("file:"):
-        return url
-    return url.set(database=str(Path(name).absolute()))
 
 
 def _place(url_text: str) -> tuple[str, str | None, int | None, str | None]:
@@ -205,6 +166,11 @@ class Settings(BaseSettings):
             raise ValueError("looks like a URL; write for example s3://bucket/prefix")
         if not separator:
             return Path(root).expanduser().absolute()
+        if separator and re.search(r"[@:?#]", rest):
+            raise ValueError(
+                "holds a key, a port or options, which a store's URL does not take; give keys in "
+                "the provider's own variables (AWS_ACCESS_KEY_ID…), others in DSAR_STORE_OPTIONS"
+            )
         if scheme not in STORE_SCHEMES or not rest.strip("/"):
             raise ValueError(
                 f"is neither a folder nor a URL such as s3://bucket/prefix (known: "
@@ -309,12 +275,24 @@ def load_settings() -> Settings:
     for folder in secrets:
         if not Path(folder).is_dir():
             raise SettingsError(f"the folder of secrets {folder} does not exist")
+    _require_trusted(secrets)
     try:
         return Settings(_secrets_dir=secrets or None)  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
     except (OSError, UnreadableSource) as error:
         raise SettingsError(_unreadable(error)) from None
+
+
+def _require_trusted(secrets: list[str]) -> None:
+    """Raise ``SettingsError`` if another ordinary user could have written what is read here."""
+    require_trusted(Path(_ENV_FILE), _ENV_FILE)
+    for folder in map(Path, secrets):
+        require_trusted(folder, "the folder of secrets")
+        with suppress(OSError):
+            for each in sorted(folder.iterdir()):
+                if each.name.upper().startswith(PREFIX):
+                    require_trusted(each, "a secret")
 
 
 def _unreadable(error: Exception) -> str:
@@ -359,10 +337,17 @@ def unknown_keys() -> list[str]:
     """``DSAR_*`` names, in the environment or ``.env``, that no setting reads: misspelt, likely."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"DSAR_SECRETS_DIR"}
     return sorted(
-        key
+        _name_of(key)
         for key in {*os.environ, *_names_in_env_file()}
         if key.startswith(PREFIX) and key not in known and not key.startswith("DSAR_TEST_")
     )
+
+
+def _name_of(key: str) -> str:
+    """A variable's name without what is no name: ``DSAR_DATABASE_URL: …`` holds a password."""
+    found = re.match("[A-Z0-9_]*", key)
+    name = found[0] if found else ""
+    return name if name == key else f"{name}… (no '=' behind it)"
 
 
 def _names_in_env_file() -> Iterator[str]:

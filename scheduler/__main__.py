@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from backend import own_process
 from scheduler.cli import cli
 
 
 def main(*arguments: str, name: str = "dsar-scheduler") -> None:
     """The console script. Ends the process with the command's exit code."""
+    own_process.prepare()
     cli(list(arguments) or None, prog_name=name)
 
 

@@ -26,6 +26,7 @@ from backend.cli.progress import Silent, progress
 from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE
 from backend.failures import failure_of
 from backend.logs import configure_logging, get_logger
+from backend.terminal import say
 from scheduler.shutdown import Shutdown
 
 # Nothing of the database's here: `run` does without, and is small for that.
@@ -107,10 +108,10 @@ def sweep(once: bool, limit: int | None, workers: int | None, json_wanted: bool)
     else:
         print_table("sweep", ("what", "value"), list(result.as_dict().items()))
     if result.trouble is not None:
-        click.echo(f"error: the sweep ended early: {result.trouble.message}", err=True)
+        say(f"error: the sweep ended early: {result.trouble.message}", err=True)
         sys.exit(EXIT_UNAVAILABLE)
     if result.failed:
-        click.echo(
+        say(
             f"error: {result.failed} request(s) failed for good; see: dsar list --status failed",
             err=True,
         )
@@ -142,7 +143,7 @@ def healthcheck(json_wanted: bool) -> None:
         print_table("scheduler", ("what", "value"), list(value.items()))
     if not healthy:
         why = "is not there" if age is None else f"is {age:.0f} s old"
-        click.echo(f"error: the scheduler's heartbeat, {path}, {why}", err=True)
+        say(f"error: the scheduler's heartbeat, {path}, {why}", err=True)
     sys.exit(0 if healthy else EXIT_FAILED)
 
 

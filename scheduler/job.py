@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 
-from backend import collector
+from backend import collector, own_process
 from backend.logs import configure_logging, get_logger
 from scheduler.channel import Channel
 from scheduler.job_process import DONE, FAILED, REPLACED
@@ -24,6 +24,7 @@ log = get_logger(__name__)
 
 def main() -> None:
     """Do what is ordered over the channel, say what came of it, and end."""
+    own_process.prepare()
     leave_signals_to_the_parent()
     configure_logging("INFO", "auto")  # until the settings are there
     descriptor = int(sys.argv[1])

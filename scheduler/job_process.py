@@ -8,9 +8,11 @@ is killed; what it had claimed is reclaimed when its lease is over.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -47,6 +49,10 @@ _GRACE_SECONDS: Final = 10.0
 _KILL_SECONDS: Final = FORCE_SECONDS - 2.0
 _LOOK_SECONDS: Final = 0.1
 
+# The job processes that somebody here waits for, and what guards them.
+_awaited: Final[set[int]] = set()
+_births: Final = threading.Lock()
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -74,8 +80,11 @@ def run_job(job: str, pulse: Pulse, shutdown: Shutdown, **order: Any) -> Outcome
         finally:
             theirs.close()
         channel.send("order", job=job, **order)
-        with process:
-            return _Watched(process, channel, pulse, shutdown).to_its_end()
+        try:
+            with process:
+                return _Watched(process, channel, pulse, shutdown).to_its_end()
+        finally:
+            _awaited.discard(process.pid)
     except OSError as error:  # no process, no memory
         log.error("job_not_started", error_class=type(error).__name__)
         return Outcome(DIED)
@@ -85,10 +94,35 @@ def run_job(job: str, pulse: Pulse, shutdown: Shutdown, **order: Any) -> Outcome
 
 def _born(theirs: socket.socket) -> subprocess.Popen[bytes]:
     descriptor = theirs.fileno()
-    with signals_held():
-        return subprocess.Popen(  # noqa: S603  our own interpreter, our own words
+    with signals_held(), _births:
+        process = subprocess.Popen(  # noqa: S603  our own interpreter, our own words
             [*COMMAND, str(descriptor)], pass_fds=[descriptor], stdin=subprocess.DEVNULL
         )
+        _awaited.add(process.pid)
+        return process
+
+
+def reap_inherited() -> int:
+    """Take note of the end of processes that nobody here started, and return how many there were.
+
+    As PID 1 of a container this process inherits what a job left behind, such as the helper of
+    multiprocessing, which outlives it; each would stay defunct, until no process can be started.
+    """
+    reaped = 0
+    with _births:
+        # Looked at first: the end of a job process is for the thread that waits for it.
+        while (found := _ended_child()) is not None and found not in _awaited:
+            os.waitpid(found, os.WNOHANG)
+            reaped += 1
+    return reaped
+
+
+def _ended_child() -> int | None:
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
 
 
 class _Watched:

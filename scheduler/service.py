@@ -22,19 +22,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import click
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from backend.clock import SYSTEM_CLOCK
+from backend.clock import SYSTEM_CLOCK, Clock
 from backend.cron import next_fire
 from backend.errors import EXIT_OK
 from backend.failures import failure_of
 from backend.heartbeat import HeartbeatFile
 from backend.logs import configure_logging, get_logger
+from backend.terminal import say
 from scheduler.channel import Message
-from scheduler.job_process import DIED, DONE, REPLACED, WORKER_FAILED, Outcome, run_job
+from scheduler.job_process import (
+    DIED,
+    DONE,
+    REPLACED,
+    WORKER_FAILED,
+    Outcome,
+    reap_inherited,
+    run_job,
+)
 from scheduler.metrics import Book, Metrics
 from scheduler.notify import Notifier
 from scheduler.pulse import Pulse
@@ -48,7 +56,7 @@ PRUNE_CRON: Final = "17 3 * * *"
 # Another release lies in place of this one: ended for a start anew, as after a crash.
 EXIT_REPLACED: Final = EXIT_FORCED
 _LOOK_SECONDS: Final = 5.0
-# How late APScheduler's own thread may be before it counts as stuck.
+# How late APScheduler's own thread may be before it counts as stuck; and how far ahead.
 _LATE_SECONDS: Final = 120.0
 _DRAIN_LOOK_SECONDS: Final = 0.1
 
@@ -104,7 +112,15 @@ class _NoStart(Exception):
 class SweepService:
     """One scheduler process, from start to drain."""
 
-    def __init__(self, shutdown: Shutdown, notifier: Notifier, *, workers: int | None) -> None:
+    def __init__(
+        self,
+        shutdown: Shutdown,
+        notifier: Notifier,
+        *,
+        workers: int | None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._clock = clock
         self._shutdown = shutdown
         self._notifier = notifier
         self._workers = workers
@@ -140,6 +156,8 @@ class SweepService:
         log.info("scheduler_started", workers=told.workers, pid=os.getpid())
         self._notifier.ready("waiting for the next sweep")
         while not self._shutdown.wait(self._interval()):
+            self._follow_the_clock()
+            reap_inherited()
             self._tell_supervisors()
         self._drain()
         return self._exit_code
@@ -158,9 +176,9 @@ class SweepService:
         if outcome.kind == REPLACED:
             raise _NoStart(EXIT_REPLACED)
         if outcome.kind == DIED:
-            click.echo("error: the process that looks at the start died; see the log", err=True)
+            say("error: the process that looks at the start died; see the log", err=True)
             raise _NoStart(EXIT_FORCED)
-        click.echo(said["line"], err=True)
+        say(said["line"], err=True)
         raise _NoStart(said["exit_code"])
 
     def _schedule(self, sweep_cron: str) -> None:
@@ -187,14 +205,34 @@ class SweepService:
         except OSError as error:
             log.warning("heartbeat_not_written", error_class=type(error).__name__)
 
+    def _follow_the_clock(self) -> None:
+        """Plan anew what a clock that was set has put off.
+
+        APScheduler goes to sleep until a time that it reckoned by the clock as it was then: one
+        that is set back leaves that time a day away; one that is set forward, or a host that was
+        suspended, has it sleep past it.
+        """
+        for job in self._scheduler.get_jobs():
+            planned = job.next_run_time
+            now = self._clock.now()  # after the plan: a run that begins meanwhile has a later one
+            if planned is None:
+                continue
+            if planned <= now:
+                self._scheduler.wakeup()
+            elif (expected := job.trigger.get_next_fire_time(None, now)) < planned:
+                job.modify(next_run_time=expected)
+                log.warning("clock_set_back", next_sweep_at=expected)
+
     def _is_healthy(self) -> bool:
         if not (self._sweeping.healthy and self._pruning.healthy):
             return False
         job = self._scheduler.get_job("sweep")
         if self._sweeping.running or job is None or job.next_run_time is None:
             return True
-        late = datetime.now(UTC) - job.next_run_time
-        return bool(late.total_seconds() < _LATE_SECONDS)
+        planned = job.next_run_time
+        now = self._clock.now()
+        late, ahead = now - planned, planned - job.trigger.get_next_fire_time(None, now)
+        return bool(max(late, ahead).total_seconds() < _LATE_SECONDS)
 
     # -- the jobs: neither raises into APScheduler -------------------------------------------
 

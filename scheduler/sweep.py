@@ -201,7 +201,10 @@ def _sweep(
         result = replace(result, tally=tally)
     if prune and outlook.prunable and trouble is None and not slot.draining():
         slot.beat(STEP_SECONDS)
-        result = replace(result, pruned=retention.prune_expired(limit=PRUNE_LIMIT))
+        try:
+            result = replace(result, pruned=retention.prune_expired(limit=PRUNE_LIMIT))
+        except (EnvironmentTrouble, DBAPIError) as error:
+            trouble = _trouble(error)  # what was exported before stays told
     result = replace(result, trouble=trouble)
     if trouble is None:
         result = replace(result, deadlines=_count_deadlines(services))

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from backend import own_process
 from backend.app import create_app
 from backend.extensions import Runtime, current_runtime
 from backend.failures import failure_of
@@ -292,6 +293,7 @@ def _work(
     settings: Settings, task: Task, pipe: Connection, tickets: Any, stops: Any, parent: int
 ) -> None:
     """A worker process: run one slot, tell the parent what happens, end."""
+    own_process.prepare()
     leave_signals_to_the_parent()
     configure_logging(settings.log_level, settings.log_format)
 

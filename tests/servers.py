@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy.engine import make_url
 
-from backend.settings import normalise_database_url
+from backend.database_urls import normalise_database_url
 
 _SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 

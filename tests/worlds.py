@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from backend.settings import normalise_database_url
+from backend.database_urls import normalise_database_url
 from tests.harness import World
 from tests.servers import ObjectStoreServer, Server, a_server, an_object_store, installed
 

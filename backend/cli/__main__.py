@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from backend import collector
+from backend import collector, own_process
 
 
 def main() -> None:
     """Ends the process with the command's exit code."""
+    own_process.prepare()
     collector.pause()
     from backend.cli.dsar_commands import dsar
 

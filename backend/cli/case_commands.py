@@ -10,11 +10,15 @@ from typing import Final
 
 import click
 
-from backend.cli.console import Moment, as_json, print_request
+from backend.cli.console import Line, Moment, as_json, print_request
 from backend.cli.context import case, instant_of
+from backend.terminal import say
 
 _reason = click.option(
-    "--reason", required=True, help="Recorded, and part of the person's export. Required."
+    "--reason",
+    required=True,
+    type=Line(),
+    help="Recorded, and part of the person's export. A dash reads it from stdin. Required.",
 )
 
 
@@ -39,7 +43,7 @@ def extend(reference_id: str, reason: str, months: int, json_wanted: bool) -> No
     with case() as cases:
         summary = cases.extend(reference_id, reason=reason, months=months)
     print_request(summary, json_wanted)
-    click.echo(
+    say(
         "note: now tell the person of the extension and its reason, within the first month",
         err=True,
     )
@@ -105,7 +109,12 @@ def delivered(reference_id: str, moment: date | None, json_wanted: bool) -> None
 
 @click.command(name="legal-hold")
 @click.argument("reference_id")
-@click.option("--reason", help="Recorded, and part of the person's export. Required for a hold.")
+@click.option(
+    "--reason",
+    type=Line(),
+    help="Recorded, and part of the person's export. A dash reads it from stdin. Required for a "
+    "hold.",
+)
 @click.option("--release", is_flag=True, help="End the hold.")
 @as_json
 def legal_hold(reference_id: str, reason: str | None, release: bool, json_wanted: bool) -> None:

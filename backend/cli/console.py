@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from backend.errors import EXIT_FAILED, DSARError
-from backend.failures import advice, failure_of, is_driver_error
+from backend.errors import EXIT_FAILED, EXIT_UNAVAILABLE, DSARError
+from backend.failures import Failure, Kind, advice, failure_of, is_driver_error
+from backend.terminal import is_terminal, say, visible, visible_json
 
 if TYPE_CHECKING:
     from backend.services.request_summaries import RequestSummary
@@ -51,13 +52,36 @@ class Moment(click.ParamType[date]):
             )
 
 
+class Line(click.ParamType[str]):
+    """A text; a dash reads it from stdin, out of sight of process lists and shell histories."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        if value != "-":
+            return str(value)
+        what = str(param.human_readable_name if param else self.name).replace("_", " ")
+        return read_line(what) or self.fail("stdin holds no line for it", param, ctx)
+
+
+def read_line(what: str) -> str:
+    """A line of stdin; from a terminal it is asked for, and not shown as it is typed."""
+    if is_terminal(sys.stdin):
+        return str(click.prompt(what, hide_input=True, err=True)).strip()
+    return "" if sys.stdin is None else sys.stdin.readline().strip()
+
+
 class ErrorLine(click.Group):
     """A group whose commands end in one line on stderr and an exit code, never in a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as error:
+            # It may quote what was given.
+            error.message = visible(error.message, keep="\n")  # type: ignore[misc]
+            raise
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             fail(error)
@@ -66,7 +90,7 @@ class ErrorLine(click.Group):
 def fail(error: BaseException) -> None:
     """Print what went wrong and what to do, and exit with the error's code."""
     line, exit_code = ending(error)
-    click.echo(line, err=True)
+    say(line, err=True)
     sys.exit(exit_code)
 
 
@@ -78,23 +102,29 @@ def ending(error: BaseException) -> tuple[str, int]:
     """
     if isinstance(error, DSARError):
         return f"error: {error}", error.exit_code
-    if told := advice(error):
-        return f"error: {'; '.join(told)}", EXIT_FAILED
     failure = failure_of(error)
+    exit_code = EXIT_UNAVAILABLE if _is_outage(error, failure) else EXIT_FAILED
+    if told := advice(error):
+        return f"error: {'; '.join(told)}", exit_code
     schema = is_driver_error(error)
     hint = "is the schema this release's? run: dsar migrate" if schema else "a bug"
-    return f"error: {failure.summary()} ({hint})", EXIT_FAILED
+    return f"error: {failure.summary()} ({hint})", exit_code
+
+
+def _is_outage(error: BaseException, failure: Failure) -> bool:
+    return is_driver_error(error) and failure.kind is Kind.ENVIRONMENT
 
 
 def wants_json(json_wanted: bool) -> bool:
     """Whether to print JSON: asked for, or stdout is not a terminal."""
-    return json_wanted or not sys.stdout.isatty()
+    return json_wanted or not is_terminal(sys.stdout)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout: on one line for programs, indented for a terminal."""
-    indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(value, default=_as_json, ensure_ascii=False, indent=indent))
+    indent = 2 if is_terminal(sys.stdout) else None
+    text = json.dumps(value, default=_as_json, ensure_ascii=False, indent=indent)
+    click.echo(visible_json(text))
 
 
 def _as_json(value: Any) -> Any:
@@ -121,10 +151,10 @@ def print_table(
 
     console = Console()
     # Text, not markup: a reference in square brackets is not a colour.
-    cells = [[v if isinstance(v, Text) else Text(_cell(v)) for v in row] for row in rows]
+    cells = [[v if isinstance(v, Text) else Text(visible(_cell(v))) for v in row] for row in rows]
     texts = [[cell.plain for cell in row] for row in cells]
     filled, widths = _fitting(columns, texts, optional, console.width)
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for index, width in widths.items():
         table.add_column(columns[index], overflow="fold", width=width)
     for row in cells:
@@ -134,7 +164,7 @@ def print_table(
     if table.row_count and (missing := [columns[index] for index in filled if index not in widths]):
         console.print(Text(f"(too narrow for: {', '.join(missing)}; see --json)"))
     if note:
-        console.print(Text(note))
+        console.print(Text(visible(note, keep="\n")))
 
 
 def _fitting(
@@ -186,7 +216,7 @@ def coloured(text: str, style: str) -> object:
     """A cell of ``print_table`` in a colour; plain where there are none (NO_COLOR, no terminal)."""
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(visible(text), style=style)
 
 
 def _cell(value: object) -> str:

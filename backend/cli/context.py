@@ -14,6 +14,7 @@ from flask.cli import ScriptInfo
 from backend.app import create_app
 from backend.extensions import Runtime, current_runtime
 from backend.logs import configure_logging
+from backend.own_process import dump_no_core
 from backend.services.assembly import Services
 from backend.services.control import Controller
 from backend.services.outlook import look
@@ -32,6 +33,8 @@ def application() -> Iterator[Runtime]:
         return
     context = click.get_current_context(silent=True)
     info = context.find_object(ScriptInfo) if context else None
+    if info is not None:
+        dump_no_core()  # `flask dsar`: a process that Flask started for this command alone
     app = info.load_app() if info is not None else create_app()
     with app.app_context():
         runtime = _logging(current_runtime())

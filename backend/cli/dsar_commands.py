@@ -26,6 +26,7 @@ from backend.cli.case_commands import CASE_COMMANDS
 from backend.cli.console import (
     CONTEXT,
     ErrorLine,
+    Line,
     Moment,
     as_json,
     print_json,
@@ -46,6 +47,7 @@ from backend.extensions import current_runtime
 from backend.models import DSARRequest
 from backend.services.control import Controller
 from backend.settings import load_settings, unknown_keys
+from backend.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +79,15 @@ def dsar() -> None:
     """
     if unknown := unknown_keys():
         names = ", ".join(unknown)
-        click.echo(f"warning: no setting reads {names}; most likely misspelt", err=True)
+        say(f"warning: no setting reads {names}; most likely misspelt", err=True)
+
+
+_user_id = click.option(
+    "--user-id",
+    required=True,
+    type=Line(),
+    help="The data subject's user id. A dash reads it from stdin, out of sight.",
+)
 
 
 @dsar.command()
@@ -108,7 +118,7 @@ def migrate(json_wanted: bool) -> None:
 
 
 @dsar.command()
-@click.option("--user-id", required=True, help="The data subject's user id.")
+@_user_id
 @click.option("--reference", help="The request's reference. Default: a random one.")
 @click.option(
     "--received-at",
@@ -147,13 +157,13 @@ def request(
     others = ", ".join(opened.other_open)
     print_request(opened.request, json_wanted, joined=opened.joined, other_open=opened.other_open)
     if opened.joined:
-        click.echo("note: no new request: it joins the person's open one", err=True)
+        say("note: no new request: it joins the person's open one", err=True)
     if others:
-        click.echo(f"note: the same person has other open requests: {others}", err=True)
+        say(f"note: the same person has other open requests: {others}", err=True)
 
 
 @dsar.command()
-@click.option("--user-id", required=True, help="The data subject's user id.")
+@_user_id
 @as_json
 def preview(user_id: str, json_wanted: bool) -> None:
     """Show what an export would hold: sections and row counts. Writes no file.
@@ -209,10 +219,10 @@ def export(reference_id: str) -> None:
     shown = ("ok", "file_path", "bytes", "reference_id", "meta", "error", "error_code", "outcome")
     print_json({name: result[name] for name in shown if name in result})
     if not result["ok"]:
-        click.echo(f"error: {result['error']}", err=True)
+        say(f"error: {result['error']}", err=True)
         sys.exit(result["exit_code"])
     for listing, count in result["meta"]["files_not_included"].items():
-        click.echo(f"warning: {listing} names {count} file(s) that are not included", err=True)
+        say(f"warning: {listing} names {count} file(s) that are not included", err=True)
 
 
 @dsar.command(name="list")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from backend.cli.about_commands import completion_of, version_of
-from backend.cli.console import as_json, coloured, print_table, show
+from backend.cli.console import as_json, coloured, print_table, read_line, show
 from backend.cli.context import application, services
 from backend.cli.progress import progress
 from backend.errors import EXIT_FAILED
+from backend.terminal import say
 
 if TYPE_CHECKING:
     from backend.services.doctor.checks import Check
@@ -47,7 +48,7 @@ def doctor(json_wanted: bool) -> None:
         lambda: print_table("doctor", ("check", "state", "found", "what to do"), rows),
     )
     if bad:
-        click.echo(f"error: {bad} check(s) are bad; the remedy stands beside each", err=True)
+        say(f"error: {bad} check(s) are bad; the remedy stands beside each", err=True)
         sys.exit(EXIT_FAILED)
 
 
@@ -87,12 +88,12 @@ def move_database(target: str, json_wanted: bool) -> None:
       dsar move-database --to postgresql://dsar_owner@db.example.org/dsar
       dsar move-database --to -
     """
+    from backend.database_urls import normalise_database_url
     from backend.engines import make_control_engine, shown_url
     from backend.services.moving import TARGET, make_tables, move, require_another
     from backend.services.section_binding import key_type_of
-    from backend.settings import normalise_database_url
 
-    text = _typed("The new database's URL: ") if target == "-" else target
+    text = read_line("The new database's URL") if target == "-" else target
     try:
         url = normalise_database_url(text)
     except ValueError as error:
@@ -114,13 +115,6 @@ def move_database(target: str, json_wanted: bool) -> None:
         json_wanted,
         lambda: print_table("moved", ("what", "value"), list(result.items()), note=note),
     )
-
-
-def _typed(prompt: str) -> str:
-    """A line of stdin; from a terminal it is asked for, and not shown as it is typed."""
-    if sys.stdin.isatty():
-        return str(click.prompt(prompt.rstrip(": "), hide_input=True, err=True)).strip()
-    return sys.stdin.readline().strip()
 
 
 @click.command(name="after-restore")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from backend.cli.context import application
+from backend.terminal import print_text, visible_json
 
 
 @click.command()
@@ -37,4 +38,6 @@ def schema(section: str | None) -> None:
             f"there is no section {section!r}; there are: {', '.join(schemas)}",
             param_hint="SECTION",
         )
-    click.echo(dump_object(schemas if section is None else schemas[section]))
+    print_text(
+        visible_json(dump_object(schemas if section is None else schemas[section]).decode()) + "\n"
+    )

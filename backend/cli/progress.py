@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from backend.terminal import is_terminal, visible
+
 
 class Silent:
     """Nobody watches."""
@@ -34,20 +36,22 @@ class _Bar(Silent):
         self._task = progress.add_task(text, total=None, count="")
 
     def says(self, text: str) -> None:
-        self._progress.update(self._task, description=text)
+        self._progress.update(self._task, description=visible(text))
 
     def at(self, done: int, total: int | None = None) -> None:
         count = f"{done:,}" if total is None else f"{done:,}/{total:,}"
         self._progress.update(self._task, completed=done, total=total, count=count)
 
     def note(self, line: str) -> None:
-        self._progress.console.print(line)
+        from rich.text import Text
+
+        self._progress.console.print(Text(visible(line)))
 
 
 @contextmanager
 def progress(text: str, *, wanted: bool = True) -> Iterator[Silent]:
     """Show a line that begins as ``text``, where stderr is a terminal and it is ``wanted``."""
-    if not (wanted and sys.stderr.isatty()):
+    if not (wanted and is_terminal(sys.stderr)):
         yield Silent()
         return
     from rich.console import Console
@@ -55,7 +59,7 @@ def progress(text: str, *, wanted: bool = True) -> Iterator[Silent]:
 
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[count]}"),
         console=Console(stderr=True, highlight=False),

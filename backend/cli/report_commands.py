@@ -17,6 +17,7 @@ import click
 from backend.cli.console import print_json, print_table, wants_json
 from backend.cli.context import records
 from backend.errors import UsageError
+from backend.terminal import print_text
 
 if TYPE_CHECKING:
     from backend.services.report import Period, Report
@@ -80,7 +81,7 @@ def report(
         return
     text = _RENDERED[chosen](made)
     if output is None:
-        click.echo(text, nl=False)
+        print_text(text)
     else:
         _write(output, text)
         print_json({"ok": True, "file_path": str(output.absolute()), "format": chosen})

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from backend.cli.console import as_json, counted, print_table, show
+from backend.cli.console import Line, as_json, counted, print_table, show
 from backend.cli.context import application
 from backend.errors import EXIT_FAILED, UsageError
+from backend.terminal import print_text, say
 
 
 @click.command()
@@ -48,7 +49,7 @@ def coverage(look: bool, json_wanted: bool) -> None:
         f"{counted(report.sections, 'section')}"
     )
     if report.settings_missing:
-        click.echo(
+        say(
             f"warning: not set: {', '.join(report.settings_missing)}; every export tells who "
             "answers and where to complain (GDPR Art. 15(1)(f)); set them where exports are made",
             err=True,
@@ -81,7 +82,7 @@ def coverage(look: bool, json_wanted: bool) -> None:
         ),
     )
     if report.findings:
-        click.echo(f"error: {counted(len(rows), 'finding')}; cover, mend or exempt them", err=True)
+        say(f"error: {counted(len(rows), 'finding')}; cover, mend or exempt them", err=True)
         sys.exit(EXIT_FAILED)
 
 
@@ -128,7 +129,7 @@ def draft(
         person = find_person(schema, subject_table)
         text = write_draft(schema, person, find_key(person, subject_key), schemas)
     if output is None:
-        click.echo(text, nl=False)
+        print_text(text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -138,12 +139,15 @@ def draft(
     except OSError as error:
         raise UsageError(f"{output} cannot be written ({error.strerror})") from None
     sections, todo = text.count("[[section]]"), text.count('"TODO: ')
-    click.echo(f"{output}: {counted(sections, 'section')}, {todo} TODO", err=True)
+    say(f"{output}: {counted(sections, 'section')}, {todo} TODO", err=True)
 
 
 @click.command()
 @click.option(
-    "--scratch-url", help="An empty database to do it in. Default: a SQLite file, deleted after."
+    "--scratch-url",
+    type=Line(),
+    help="An empty database to do it in; a dash reads it from stdin. Default: a SQLite file, "
+    "deleted after.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1, too, where something cannot be proven.")
 @as_json
@@ -187,9 +191,9 @@ def prove(scratch_url: str | None, strict: bool, json_wanted: bool) -> None:
     )
     for reason, places in _by_reason(proof.reasons):
         level = "error" if strict else "warning"
-        click.echo(f"{level}: not proven: {', '.join(places)}: {reason}", err=True)
+        say(f"{level}: not proven: {', '.join(places)}: {reason}", err=True)
     if proof.findings:
-        click.echo(f"error: {counted(len(rows), 'finding')}; mend the sections", err=True)
+        say(f"error: {counted(len(rows), 'finding')}; mend the sections", err=True)
     if failed:
         sys.exit(EXIT_FAILED)
 

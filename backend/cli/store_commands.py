@@ -12,6 +12,7 @@ from backend.cli.console import as_json, print_table, show
 from backend.cli.context import services
 from backend.cli.progress import progress
 from backend.errors import EXIT_FAILED
+from backend.terminal import say
 
 
 @click.command()
@@ -60,7 +61,7 @@ def verify(reference_id: str | None, json_wanted: bool) -> None:
     )
     if bad:
         hint = "export again what is missing or damaged: dsar export REFERENCE"
-        click.echo(f"error: {bad} export(s) are not as recorded; {hint}", err=True)
+        say(f"error: {bad} export(s) are not as recorded; {hint}", err=True)
         sys.exit(EXIT_FAILED)
 
 

@@ -152,7 +152,8 @@ def _alone(connection: Connection) -> Iterator[None]:
             # Before the lock goes: whoever has waited must see the revision that was written.
             connection.exec_driver_sql("COMMIT")
         finally:
-            connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{_LOCK_NAME}')")
+            if not connection.invalidated:  # or the lock went with the connection
+                connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{_LOCK_NAME}')")
 
 
 def _make_private(settings: Settings, key: str) -> None:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from backend.engines import CONTROL_KEY, named_errors
 from backend.errors import (
     BadReference,
     DatabaseBusy,
@@ -32,7 +31,6 @@ from backend.extensions import current_runtime, db
 from backend.failures import Failure, Kind, explain, failure_of
 from backend.logs import get_logger
 from backend.models import DSARAttempt
-from backend.package_files import require_whole
 from backend.references import is_usable_reference
 from backend.services import session_guard
 from backend.services.archive import Packed
@@ -48,6 +46,7 @@ from backend.services.ownership import require_own_root
 from backend.services.packing import build_archive, pack
 from backend.services.request_rows import Claim
 from backend.services.sections import Subject
+from backend.services.surroundings import trouble_around
 
 log = get_logger(__name__)
 
@@ -307,47 +306,32 @@ class _Attempt:
         if failure.kind is Kind.INTERRUPTED or not isinstance(error, Exception):
             return self._release(failure, interrupted=failure.code == "drained"), False
         if failure.kind is Kind.ENVIRONMENT and (
-            (trouble := self._probe() or still_away(error)) is not None
+            (trouble := self._trouble() or still_away(error)) is not None
         ):
             log.warning("environment_trouble", error_code=trouble.code)
             return self._release(failure), True
         permanent = failure.kind is Kind.PERMANENT
-        return self._claims.dispose(self._claim, failure, permanent=permanent), False
+        end = partial(self._claims.dispose, self._claim, failure, permanent=permanent)
+        return self._patiently(end), False
 
     def _release(self, failure: Failure, *, interrupted: bool = False) -> Disposal:
-        """Give the claim back; while the database is away, keep asking as long as the lease lives.
+        """Give the claim back: an attempt that is never given back would count as a crash."""
+        release = partial(self._claims.release, self._claim, failure, interrupted=interrupted)
+        return self._patiently(release)
 
-        An attempt that is never given back would count as a crash.
-        """
-        give_up_at = self._clock.monotonic() + self._settings.lease_seconds / 2
+    def _patiently(self, end: Callable[[], Disposal]) -> Disposal:
+        """End the claim; while the database is away, keep asking as long as the lease lives."""
+        give_up_at = self._clock.monotonic() + self._settings.lease_seconds
         while True:
             try:
-                return self._claims.release(self._claim, failure, interrupted=interrupted)
+                return end()
             except (DatabaseUnreachable, DatabaseBusy):
                 if self._clock.monotonic() > give_up_at or self._watch.must_stop():
                     raise
                 _pause()
 
-    def _probe(self) -> DSARError | None:
-        """What is wrong with the surroundings, if anything: databases, program, room on the disk.
-
-        Everything well means that it was this request's own error after all: one person's huge
-        export must not starve the queue for ever.
-        """
-        runtime = self._services.runtime
-        try:
-            source_key = self._settings.source_key
-            for engine, key in ((runtime.control, CONTROL_KEY), (runtime.source, source_key)):
-                with named_errors(engine.url, key), engine.connect() as connection:
-                    connection.execute(sa.select(1))
-            require_whole()
-            self._store.prepare()
-            self._store.require_room(self._settings.min_free_bytes)
-        except DSARError as error:
-            return error
-        except DBAPIError as error:
-            return DatabaseUnreachable(type(error).__name__)
-        return None
+    def _trouble(self) -> DSARError | None:
+        return trouble_around(self._services, self._claim)
 
     def _delete_own_files(self) -> None:
         """Delete what this claim staged, and make the link what the record says."""

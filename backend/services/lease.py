@@ -17,6 +17,7 @@ from typing import Final
 
 from backend.clock import Clock
 from backend.errors import DeadlineExceeded, Drained, LeaseLost, Superseded
+from backend.failures import class_of, failure_of
 from backend.logs import get_logger
 from backend.services.claims import Claims
 from backend.services.request_rows import Claim
@@ -131,8 +132,8 @@ class LeaseKeeper:
             # Whatever it was, the next renewal may work; checkpoint counts the time.
             log.warning(
                 "lease_not_renewed",
-                error_code=getattr(error, "code", "unexpected_error"),
-                error_class=type(error).__name__,
+                error_code=failure_of(error).code,
+                error_class=class_of(error),
                 **_ids(self._claim),
             )
         else:

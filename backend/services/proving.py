@@ -23,6 +23,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from backend.database_urls import normalise_database_url
 from backend.engines import make_control_engine, make_snapshot_engine, named_errors
 from backend.errors import UsageError
 from backend.services.collection import Collection
@@ -32,7 +33,6 @@ from backend.services.scratch_copy import ScratchCopy, ScratchRow
 from backend.services.scratch_values import Token, in_base64
 from backend.services.sections import Exported, Masked, TableSection, Withheld
 from backend.services.subject_keys import same_key
-from backend.settings import normalise_database_url
 
 
 class Flaw(StrEnum):

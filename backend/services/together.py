@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from backend.driver_errors import is_read_only
 from backend.engines import BEGINS_LATE, PG_CONTROL_BEGINNING
 from backend.services.fetching import named_as_sqlalchemys
 from backend.services.numbered import Numbered
@@ -54,7 +55,7 @@ def together(connection: Connection, *steps: Step, last: bool = False) -> list[A
         with named_as_sqlalchemys(connection):
             return _on_the_wire(connection, steps, last=last)
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or is_read_only(error):
             connection.invalidate(error)
         raise
     except BaseException as error:

@@ -11,42 +11,53 @@
 --
 -- No password is set here, and without one none of them can log in by password: \password dsar
 
+-- A superuser who runs this must run nothing that the application planted: before anything is called,
+-- only pg_catalog is searched, and what is called is named with its schema.
+
 DO $roles$
 DECLARE
     -- What your sections read. Yours differ? Name them here.
-    people text[] := ARRAY['users', 'workflows', 'workflow_runs', 'api_tokens', 'audit_logs'];
-    ours   text[] := ARRAY['dsar_requests', 'dsar_attempts', 'dsar_sweeps'];
-    name   text;
+    people pg_catalog.text[] := ARRAY['users', 'workflows', 'workflow_runs', 'api_tokens', 'audit_logs'];
+    ours   pg_catalog.text[] := ARRAY['dsar_requests', 'dsar_attempts', 'dsar_sweeps'];
+    home   pg_catalog.text := pg_catalog.current_schema();
+    name   pg_catalog.text;
 BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     FOREACH name IN ARRAY ARRAY['dsar_owner', 'dsar', 'dsar_reader'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN', name);
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
+            EXECUTE pg_catalog.format('CREATE ROLE %I LOGIN', name);
         END IF;
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), name);
+        EXECUTE pg_catalog.format(
+            'GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), name
+        );
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', home, name);
     END LOOP;
-    EXECUTE format('GRANT CREATE ON SCHEMA %I TO dsar_owner', current_schema());
+    EXECUTE pg_catalog.format('GRANT CREATE ON SCHEMA %I TO dsar_owner', home);
     ALTER ROLE dsar_reader SET default_transaction_read_only = on;
 
     FOREACH name IN ARRAY ours || ARRAY['dsar_schema_version'] LOOP
-        CONTINUE WHEN to_regclass(name) IS NULL; -- not migrated yet
+        -- Not migrated yet?
+        CONTINUE WHEN pg_catalog.to_regclass(pg_catalog.format('%I.%I', home, name)) IS NULL;
         -- One that was there before, and is adopted, belongs to somebody else.
-        EXECUTE format('ALTER TABLE %I OWNER TO dsar_owner', name);
-        EXECUTE format('GRANT SELECT ON %I TO dsar', name);
+        EXECUTE pg_catalog.format('ALTER TABLE %I.%I OWNER TO dsar_owner', home, name);
+        EXECUTE pg_catalog.format('GRANT SELECT ON %I.%I TO dsar', home, name);
         IF name = ANY (ours) THEN
-            EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %I TO dsar', name);
+            EXECUTE pg_catalog.format(
+                'GRANT INSERT, UPDATE, DELETE ON %I.%I TO dsar', home, name
+            );
         END IF;
     END LOOP;
-    IF to_regclass('dsar_requests') IS NOT NULL THEN
-        name := pg_get_serial_sequence('dsar_requests', 'id');
+    name := pg_catalog.format('%I.dsar_requests', home);
+    IF pg_catalog.to_regclass(name) IS NOT NULL THEN
+        name := pg_catalog.pg_get_serial_sequence(name, 'id');
         IF name IS NOT NULL THEN
-            EXECUTE format('GRANT USAGE ON SEQUENCE %s TO dsar', name);
+            EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO dsar', name);
         END IF;
     END IF;
 
     FOREACH name IN ARRAY people LOOP
-        IF to_regclass(name) IS NOT NULL THEN
-            EXECUTE format('GRANT SELECT ON %I TO dsar_reader', name);
+        IF pg_catalog.to_regclass(pg_catalog.format('%I.%I', home, name)) IS NOT NULL THEN
+            EXECUTE pg_catalog.format('GRANT SELECT ON %I.%I TO dsar_reader', home, name);
         END IF;
     END LOOP;
 END

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -182,3 +183,68 @@ def test_replica_whose_primary_tells_nothing_is_asked_again(roles: Roles, tmp_pa
         replica.close()
 
     assert (result["error_code"], result["outcome"]) == ("subject_not_in_replica", "retried")
+
+
+# Each is a better match than PostgreSQL's own, or stands before it in the search path.
+_PLANTED: Final = (
+    "FUNCTION public.format(text, text) RETURNS text",
+    "FUNCTION public.format(text, name) RETURNS text",
+    "FUNCTION public.format(text, name, text) RETURNS text",
+    "FUNCTION public.format(text, text, text) RETURNS text",
+    "FUNCTION public.current_schema() RETURNS name",
+    "FUNCTION public.current_database() RETURNS name",
+    "FUNCTION public.to_regclass(text) RETURNS regclass",
+    "FUNCTION public.set_config(text, text, boolean) RETURNS text",
+    "FUNCTION public.pg_get_serial_sequence(text, text) RETURNS text",
+    "FUNCTION public.eq(text, text) RETURNS boolean",
+    "FUNCTION public.eq(name, text) RETURNS boolean",
+    "FUNCTION public.cat(text[], text[]) RETURNS text[]",
+)
+
+
+@pytest.mark.parametrize("path", [None, "public, pg_catalog"])
+def test_script_run_by_a_superuser_calls_nothing_that_the_application_planted(
+    roles: Roles, path: str | None
+) -> None:
+    """The application's role may create in its schema; it owns the database, and sets its path."""
+    if roles.admin.engine.dialect.name != POSTGRESQL:
+        pytest.skip("MariaDB's own functions cannot be hidden by stored ones")
+    with fresh_database(roles.server.url) as url:
+        planted = World(url, roles.admin.root)
+        name = make_url(url).database
+        with planted.begin() as connection:
+            connection.exec_driver_sql("DROP ROLE IF EXISTS planter")
+            connection.exec_driver_sql("CREATE ROLE planter LOGIN PASSWORD 'secret'")
+            connection.exec_driver_sql(f"ALTER DATABASE {name} OWNER TO planter")
+            connection.exec_driver_sql("SET LOCAL ROLE planter")
+            for signature in _PLANTED:
+                connection.exec_driver_sql(
+                    f"CREATE {signature} LANGUAGE plpgsql AS $$ BEGIN"
+                    " RAISE EXCEPTION 'planted code ran'; END $$"
+                )
+            for operator in (
+                "= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.eq)",
+                "= (LEFTARG = name, RIGHTARG = text, FUNCTION = public.eq)",
+                "|| (LEFTARG = text[], RIGHTARG = text[], FUNCTION = public.cat)",
+            ):
+                connection.exec_driver_sql(f"CREATE OPERATOR public.{operator}")
+            connection.exec_driver_sql("CREATE TABLE users (id integer)")
+            if path is not None:  # of every session there, the superuser's too
+                connection.exec_driver_sql(f"ALTER DATABASE {name} SET search_path = {path}")
+        planted.close()
+        # Not by SQLAlchemy, which itself asks for the current schema.
+        where = make_url(url).set(drivername="postgresql")
+        script = (SCRIPTS / "postgresql-roles.sql").read_text()
+        try:
+            with psycopg.connect(where.render_as_string(hide_password=False)) as superuser:
+                superuser.execute(script.encode())
+                granted = superuser.execute(
+                    "SELECT pg_catalog.has_table_privilege('dsar_reader', 'public.users', 'SELECT')"
+                ).fetchone()
+        finally:
+            with psycopg.connect(where.render_as_string(hide_password=False)) as superuser:
+                superuser.execute("REASSIGN OWNED BY planter TO CURRENT_USER")
+                superuser.execute("DROP OWNED BY planter")
+                superuser.execute("DROP ROLE planter")
+
+    assert granted == (True,)

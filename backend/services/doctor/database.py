@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from backend.driver_errors import is_refused
 from backend.engines import CONTROL_KEY, hidden_schema, named_errors, role_of, shown_url
+from backend.errors import DatabaseBusy
 from backend.extensions import Runtime
 from backend.failures import class_of
 from backend.migrations.runner import HEAD, VERSION_TABLE
@@ -36,6 +38,7 @@ def connection(runtime: Runtime) -> Iterator[Check]:
     engine = runtime.control
     with named_errors(engine.url), engine.connect() as opened:
         name, version = _product(opened)
+    _require_writes(engine)
     found = f"{name} {'.'.join(map(str, version))} at {_where(engine)}"
     least = _LEAST.get(name)
     if least is None or version < least:
@@ -43,6 +46,15 @@ def connection(runtime: Runtime) -> Iterator[Check]:
         yield bad("database", found, f"row locks are passed over from {wanted} on: upgrade it")
     else:
         yield ok("database", found)
+
+
+def _require_writes(engine: Engine) -> None:
+    """Raise ``DatabaseUnreachable`` if the server takes no writes; changes no row.
+
+    Whether the table is there, and what this role may do to it, other checks tell.
+    """
+    with suppress(DatabaseBusy):
+        _error_of(engine, _verbs(next(_ours()))["UPDATE"])
 
 
 def _where(engine: Engine) -> str:

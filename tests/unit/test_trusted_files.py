@@ -1,0 +1,169 @@
+"""Settings, sections and secrets that another ordinary user could have written are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.errors import SettingsError
+from backend.services.sections_file import read_sections_file
+from backend.settings import load_settings
+from backend.trusted_files import require_trusted
+
+_ANOTHER = 54321
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    made.mkdir(mode=0o755)
+    return made
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a file another ordinary user's; without root's rights, make this process another's."""
+    if os.geteuid() == 0:
+        os.chown(path, _ANOTHER, -1, follow_symlinks=False)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: _ANOTHER)
+
+
+def opened(path: Path, mode: int) -> None:
+    path.chmod(mode)
+
+
+def linked(path: Path) -> None:
+    """Put a link to a file that everybody may write in a file's place."""
+    target = path.with_name("target")
+    path.rename(target)
+    target.chmod(0o666)
+    path.symlink_to(target.name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "remedy"),
+    [
+        (lambda path: opened(path, 0o666), "chmod o-w {}"),
+        (lambda path: opened(path, 0o602), "chmod o-w {}"),
+        (lambda path: opened(path.parent, 0o777), "chmod o-w {folder}"),
+        (lambda path: opened(path.parent.parent, 0o733), "chmod o-w {above}"),
+        (linked, "chmod o-w {folder}/target"),
+    ],
+)
+def test_file_that_everybody_may_change_is_refused_with_the_remedy(
+    folder: Path, spoil: Callable[[Path], None], remedy: str
+) -> None:
+    path = folder / "file"
+    path.write_text("")
+    path.chmod(0o600)
+    require_trusted(path, "a file")
+    spoil(path)
+
+    with pytest.raises(SettingsError) as refused:
+        require_trusted(path, "a file")
+
+    names = {"folder": folder, "above": folder.parent}
+    assert str(refused.value).startswith("a file: ")
+    assert str(refused.value).endswith(remedy.format(path, **names))
+    folder.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "link"])
+def test_file_that_another_user_owns_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    path = folder / "file"
+    path.write_text("")
+    path.chmod(0o444)
+    if what == "link":
+        (folder / "link").symlink_to(path)
+        path = folder / "link"
+    culprit = folder if what == "folder" else path
+    require_trusted(path, "a file")
+    give_away(culprit, monkeypatch)
+
+    with pytest.raises(SettingsError, match="belongs to the user") as refused:
+        require_trusted(path, "a file")
+
+    if os.geteuid() == 0:
+        assert f"{culprit} belongs to the user {_ANOTHER}" in str(refused.value)
+        assert f"chown root {culprit}" in str(refused.value)
+
+
+def test_file_in_a_sticky_folder_of_everybodys_is_taken_if_it_is_ones_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kubernetes mounts secrets, and as /tmp is."""
+    folder.chmod(0o1777)
+    data = folder / "..2026_11_29"
+    data.mkdir(mode=0o755)
+    (data / "DSAR_DATABASE_URL").write_text("x")
+    (folder / "..data").symlink_to(data.name)
+    secret = folder / "DSAR_DATABASE_URL"
+    secret.symlink_to("..data/DSAR_DATABASE_URL")
+    require_trusted(secret, "a secret")
+
+    give_away(secret, monkeypatch)
+    with pytest.raises(SettingsError, match="belongs to"):
+        require_trusted(secret, "a secret")
+
+
+def test_file_that_a_group_may_write_is_taken_only_if_the_group_is_ones_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "file"
+    path.write_text("")
+    path.chmod(0o664)
+    if os.geteuid() == 0:
+        require_trusted(path, "a file")  # of root's group
+        os.chown(path, -1, _ANOTHER)
+    monkeypatch.setattr("backend.trusted_files._is_own_group", lambda path, gid: False)
+    with pytest.raises(SettingsError, match=r"written by the group .*; chmod g-w "):
+        require_trusted(path, "a file")
+
+
+@pytest.mark.skipif(shutil.which("setfacl") is None, reason="needs setfacl")
+def test_file_that_an_acl_opens_to_another_user_is_refused(folder: Path) -> None:
+    path = folder / "file"
+    path.write_text("")
+    path.chmod(0o640)
+    if subprocess.run(["setfacl", "-m", f"u:{_ANOTHER}:rw", path], check=False).returncode:
+        pytest.skip("this file system has no ACLs")
+    with pytest.raises(SettingsError, match="written by the group"):
+        require_trusted(path, "a file")
+
+
+def test_file_that_is_not_there_is_no_concern(folder: Path) -> None:
+    require_trusted(folder / "none" / "file", "a file")
+    (folder / "loop").symlink_to("loop")
+    require_trusted(folder / "loop", "a file")
+    (folder / "astray").symlink_to("/nowhere/at/all")
+    require_trusted(folder / "astray", "a file")
+
+
+@pytest.mark.parametrize("kind", ["env file", "secret", "folder of secrets", "sections file"])
+def test_settings_that_another_user_could_have_written_are_not_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for name in ("CREDENTIALS_DIRECTORY", "DSAR_SECRETS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder)
+    culprit = folder / {"env file": ".env", "sections file": "s.toml"}.get(kind, "DSAR_WORKERS")
+    culprit.write_text("DSAR_WORKERS=3\n" if kind == "env file" else "3")
+    culprit.chmod(0o644)
+    if "secret" in kind:
+        monkeypatch.setenv("DSAR_SECRETS_DIR", str(folder))
+    if kind != "sections file":
+        assert load_settings().workers == 3
+    (folder if kind == "folder of secrets" else culprit).chmod(0o777)
+
+    with pytest.raises(SettingsError, match="may be written by every user"):
+        if kind == "sections file":
+            read_sections_file(culprit)
+        else:
+            load_settings()
