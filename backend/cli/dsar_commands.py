@@ -193,7 +193,7 @@ def preview(user_id: str, json_wanted: bool) -> None:
     )
     for name, count in left_out.items():
         if count and not counts[name]:
-            click.echo(
+            say(
                 f"warning: {name}: all {count} rows of this person are left out as deleted; check "
                 "leave_out_deleted, or see: dsar coverage --look",
                 err=True,

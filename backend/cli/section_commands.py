@@ -57,9 +57,9 @@ def coverage(look: bool, json_wanted: bool) -> None:
     for advised in report.advice:
         click.echo(f"advice: {advised}", err=True)
     if look:
-        click.echo(f"looked at: {', '.join(report.looked_at) or 'no mark of deletion'}", err=True)
+        say(f"looked at: {', '.join(report.looked_at) or 'no mark of deletion'}", err=True)
     if report.not_looked_at:
-        click.echo(
+        say(
             f"warning: not looked at: {', '.join(report.not_looked_at)}: the database refused or "
             "took too long",
             err=True,

@@ -46,7 +46,7 @@ def test_scheduler_that_inherits_a_jobs_orphans_reaps_them(
             start_new_session=True,
         )
     try:
-        wait_for(lambda: b"sweep_finished" in (tmp_path / "log").read_bytes(), "a sweep")
+        wait_for(lambda: b"sweep_finished" in (tmp_path / "log").read_bytes(), "a sweep", 180)
         # multiprocessing's helper outlives the job; the scheduler looks around every five seconds.
         wait_for(lambda: _defunct_below(process.pid), "an orphan that has ended")
         wait_for(lambda: not _defunct_below(process.pid), "its end to be taken note of")
