@@ -10,13 +10,23 @@ import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.errors import UsageError
 from backend.services.collection import Collection
+from backend.services.comparison import COLLATION, Collation, Family, family_of, is_loose
 from backend.services.row_conditions import LeftOut
-from backend.services.scratch_values import Token, Tokens, copied, in_base64, stands_in
+from backend.services.scratch_values import (
+    KINDS_OF_ALIKE,
+    Token,
+    Tokens,
+    alike,
+    copied,
+    in_base64,
+    stands_in,
+)
 from backend.services.sections import (
     Exported,
     Hop,
@@ -25,6 +35,10 @@ from backend.services.sections import (
     Withheld,
 )
 from backend.services.subject_keys import KeyKind, canonical, kind_of, same_key
+
+# PostgreSQL cuts off longer names.
+_LONGEST_NAME: Final = 60
+_TOKEN_DIGITS: Final = 10
 
 
 @dataclass(slots=True)
@@ -54,11 +68,12 @@ class ScratchCopy:
         self._tokens = Tokens()
         self._tables: dict[sa.Table, sa.Table] = {}
         self._rows: dict[tuple[Any, ...], ScratchRow] = {}
+        self._people_key = source.account.table.c[source.key.name]
         self.key = self._table_of(source.account.table).c[source.key.name]
         self.sections = [self._section(each) for each in _over_tables(source)]
         self.account = next(each for each in self.sections if each.name == source.account.name)
-        # The one who is exported, another one, and somebody whom only the other one's rows name.
-        self.people = [self._person(n) for n in range(3)]
+        # The one who is exported, others, and somebody whom only the last one's rows name.
+        self.people = list(self._persons())
         self._fill()
 
     @property
@@ -80,16 +95,49 @@ class ScratchCopy:
 
     def _table_of(self, real: sa.Table) -> sa.Table:
         if real not in self._tables:
-            name = real.name if real.schema is None else f"{real.schema}__{real.name}"
+            self._require_distinct(real)
             self._tables[real] = sa.Table(
-                name,
-                self.metadata,
-                *(
-                    sa.Column(str(each.name), copied(each.type, *self._dialects))
-                    for each in real.columns
-                ),
+                self._name_of(real), self.metadata, *map(self._column, real.columns)
             )
         return self._tables[real]
+
+    def _name_of(self, real: sa.Table) -> str:
+        """A name that no other table of the copy has, in any database, and that is not too long."""
+        name = real.name if real.schema is None else f"{real.schema}__{real.name}"
+        taken = {each.lower() for each in self.metadata.tables}
+        if name.lower() in taken or len(name) > _LONGEST_NAME:
+            name = f"{name[: _LONGEST_NAME - 5]}_{len(taken)}"
+        return name
+
+    def _require_distinct(self, real: sa.Table) -> None:
+        """Raise where two columns' names are one to the copy's database."""
+        names: dict[str, str] = {}
+        for column in real.columns if self._dialects[1] != "postgresql" else ():
+            first = names.setdefault(str(column.name).lower(), str(column.name))
+            if first != column.name:
+                raise UsageError(
+                    f"{real.name} has the columns {first} and {column.name}, which a scratch copy "
+                    f"in {self._dialects[1]} cannot hold both; name an empty PostgreSQL database "
+                    "with --scratch-url"
+                )
+
+    def _column(self, real: sa.Column[Any]) -> sa.Column[Any]:
+        """A column's copy. The people's key tells everybody apart; others are as loose as theirs.
+
+        SQLite has none of the other databases' collations: there each that folds anything folds
+        capitals.
+        """
+        source, scratch = self._dialects
+        known: Collation | None = real.info.get(COLLATION)
+        collation = None
+        if scratch in ("mysql", "mariadb"):
+            if real is self._people_key:
+                collation = "utf8mb4_nopad_bin"
+            elif known is not None and source in ("mysql", "mariadb"):
+                collation = known.sql
+        elif scratch == "sqlite" and real is not self._people_key and is_loose(real):
+            collation = "NOCASE"
+        return sa.Column(str(real.name), copied(real.type, source, scratch, collation))
 
     def _section(self, real: TableSection) -> TableSection:
         table = self._table_of(real.table)
@@ -112,17 +160,33 @@ class ScratchCopy:
 
     # -- the rows ----------------------------------------------------------------------------
 
-    def _person(self, number: int) -> Any:
-        kind = kind_of(self.key)
-        if kind is KeyKind.WHOLE:
-            return 880_001_001 + number
-        if kind in (KeyKind.UUID, KeyKind.OCTETS):
-            return uuid.UUID(int=0xDEADBEEF << 96 | number)
-        length = getattr(self.key.type, "length", None) or 20
-        return f"{'xyz'[number]}-key-of-a-person"[:length]
+    def _persons(self) -> Iterator[Any]:
+        """Keys of people. Texts differ from the first one by what a loose comparison overlooks."""
+        kind, family = kind_of(self.key), family_of(self.key)
+        if kind is KeyKind.WHOLE or family is Family.DECIMAL:
+            room = getattr(self.key.type, "precision", None) or _TOKEN_DIGITS
+            first = 880_001_001 if room >= _TOKEN_DIGITS else 1
+            yield from range(first, first + 3)
+        elif kind in (KeyKind.UUID, KeyKind.OCTETS):
+            yield from (uuid.UUID(int=0xDEADBEEF << 96 | number) for number in range(3))
+        else:
+            room = min(self._lengths_of_keys())
+            text = "x-key-of-a-person"[: max(1, room - 1)]
+            likes = (alike(text, number) for number in range(1, KINDS_OF_ALIKE + 1))
+            keys = [text, *likes, "y" + text[1:]]
+            yield from dict.fromkeys(each for each in keys if len(each) <= room)
+
+    def _lengths_of_keys(self) -> Iterator[int]:
+        """How long a text each column may be that holds a person's key."""
+        ends = [self.key]
+        for section in self.sections:
+            for path in section.owner_paths:
+                ends.append((path.hops[-1].table if path.hops else section.table).c[path.column])
+        for column in ends:
+            yield getattr(column.type, "length", None) or 20
 
     def _fill(self) -> None:
-        for number in (0, 1):
+        for number in range(len(self.people) - 1):
             self._row(self.account.table, OwnerPath(str(self.key.name)), number)
             for section in self.sections:
                 for path in section.owner_paths:
@@ -157,11 +221,26 @@ class ScratchCopy:
             else:
                 hop = path.hops[0]
                 parent = self._row(hop.table, path.beyond_first(), number)
+                self._make_alike(parent, hop, path.beyond_first(), number)
                 for here, there in zip(hop.columns, hop.targets, strict=True):
                     shared = replace(parent.tokens[str(there.name)], anywhere=False)
                     row.values[here] = parent.values[str(there.name)]
                     row.tokens[here] = parent.tokens[str(there.name)] = shared
         return self._rows[signature]
+
+    def _make_alike(self, parent: ScratchRow, hop: Hop, path: OwnerPath, number: int) -> None:
+        """Let texts by which others' rows are joined be like the first person's, as keys are."""
+        first = self._rows.get((hop.table, _signature(path), 0, False, False))
+        if number == 0 or first is None:
+            return
+        for column in hop.targets:
+            name = str(column.name)
+            own = first.values[name]
+            if name in path.first_columns or not isinstance(own, str) or name in first.parts:
+                continue
+            text = alike(own, number)
+            if len(text) <= (getattr(column.type, "length", None) or len(text)):
+                parent.values[name], parent.tokens[name] = text, Token(text, text)
 
     def _fresh(self, table: sa.Table, number: int, *, deleted: bool) -> ScratchRow:
         """A row of tokens in which every column that may name a person names the next one."""

@@ -26,6 +26,7 @@ _TOKEN_LENGTH: Final = 11
 _SHORT_LENGTH: Final = 6
 _TOKEN_OCTETS: Final = 12
 _WIDE: Final = 40
+_BASE: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _POSTGRESQL: Final = "postgresql"
 
 
@@ -95,29 +96,59 @@ def _text(kind: sa.types.TypeEngine[Any], number: int) -> Token:
         octets = (b"%0*d" % (min(length, 16), number))[-length:]
         return Token(octets, in_base64(octets), anywhere=length >= _TOKEN_OCTETS)
     if length >= _TOKEN_LENGTH:
-        text = f"canary{number:05d}"
+        text = f"canary{_digits(number)}"
         return Token(text, text, anywhere=True)
     if length >= _SHORT_LENGTH:
-        return Token(f"q{number:05d}", f"q{number:05d}")
+        return Token(f"q{_digits(number)}", f"q{_digits(number)}")
     text = str(number)[-length:]
     return Token(text, text)
 
 
+def _digits(number: int) -> str:
+    """Five characters, so that no token is the beginning of another one: sixty million of them."""
+    text = ""
+    for _ in range(5):
+        number, rest = divmod(number, len(_BASE))
+        text = _BASE[rest] + text
+    return text
+
+
 def _decimal(kind: sa.Numeric[Any], number: int) -> Token:
+    """A whole number with all the places of its type, however many: no context rounds it."""
     scale = kind.scale or 0
-    room = max(0, (kind.precision or 18) - scale)
-    value = Decimal(number % 10 ** min(room, 9)).quantize(Decimal(1).scaleb(-scale))
+    room = max(0, (kind.precision or 18) - max(scale, 0))
+    whole = number % 10 ** min(room, 9) * 10 ** abs(scale)
+    digits = tuple(map(int, str(whole)))
+    value = Decimal((0, digits, -scale)) if scale > 0 else Decimal(whole)
     return Token(value, str(value))
+
+
+def alike(text: str, number: int) -> str:
+    """The text but for what a loose comparison overlooks, another thing for each number."""
+    changed = (str.upper, _with_accents, "{} ".format, "0{}".format)
+    return changed[(number - 1) % len(changed)](text)
+
+
+KINDS_OF_ALIKE: Final = 4
+
+
+def _with_accents(text: str) -> str:
+    return text.replace("a", "á").replace("e", "é")
 
 
 # -- types ---------------------------------------------------------------------------------------
 
 
-def copied(kind: sa.types.TypeEngine[Any], source: str, scratch: str) -> sa.types.TypeEngine[Any]:
-    """The type of a column's copy, for dialects of those names."""
+def copied(
+    kind: sa.types.TypeEngine[Any], source: str, scratch: str, collation: str | None = None
+) -> sa.types.TypeEngine[Any]:
+    """The type of a column's copy, for dialects of those names; of a text with that collation."""
     if source == scratch == _POSTGRESQL and (own := _own_type(kind)) is not None:
         return own
-    return general(kind)
+    found = general(kind)
+    if collation is None or not isinstance(found, sa.String):
+        return found
+    return type(found)(found.length, collation=collation)
 
 
 def stands_in(kind: sa.types.TypeEngine[Any], source: str, scratch: str) -> bool:
@@ -195,7 +226,10 @@ def _array(kind: sa.ARRAY[Any], number: int) -> Token:
 
 
 def _address(number: int) -> str:
-    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    """Octets of three digits each, so that no address is the beginning of another one."""
+    rest, last = divmod(number, 100)
+    first, middle = divmod(rest, 100)
+    return f"10.{100 + first % 100}.{100 + middle}.{100 + last}"
 
 
 def _shown(text: str) -> Token:
@@ -232,5 +266,7 @@ _OWN: Final[dict[str, Callable[[int], Token]]] = {
     "DATERANGE": _range(_day),
     "TSRANGE": _range(_instant),
     "TSTZRANGE": _range(lambda number: _instant(number).replace(tzinfo=UTC)),
-    "TSVECTOR": lambda number: Token(f"canary{number:05d}", f"'canary{number:05d}'", anywhere=True),
+    "TSVECTOR": lambda number: Token(
+        f"canary{_digits(number)}", f"'canary{_digits(number)}'", anywhere=True
+    ),
 }
