@@ -21,6 +21,7 @@ from backend.services.sections import (
     Reason,
     TableSection,
     Withheld,
+    is_stated,
 )
 
 FACTS = Facts(purpose="p", recipients="r", retention="t")
@@ -159,3 +160,24 @@ def test_sections_of_the_application_export_no_credential() -> None:
         for column in section.read_columns():
             for word in ("hash", "secret", "password"):
                 assert word not in column.name, (section.name, column.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("for sending invoices", True),
+        ("", False),
+        (" TODO: ask the lawyers", False),
+        ({"en": "invoices", "de": "Rechnungen"}, True),
+        ({"en": "invoices", "de": ""}, False),
+        ({"en": "todo", "de": "Rechnungen"}, False),
+        ({}, False),
+    ],
+)
+def test_fact_is_stated_in_every_language_or_not_at_all(text: Any, stated: bool) -> None:
+    assert is_stated(text) is stated
+
+
+def test_files_of_a_column_that_is_not_shown_are_refused() -> None:
+    with pytest.raises(SectionError, match="files: hash must be exported"):
+        make(files={"hash": "/srv/uploads"})
