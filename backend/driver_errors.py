@@ -29,6 +29,10 @@ _NO_PRIMARY: Final = ("session is read-only", "server is in hot standby mode")
 _NO_ROOM_SQLSTATE: Final = "53100"
 _NO_ROOM_ERRNOS: Final = frozenset({1021, 1026})
 
+# A packet larger than max_allowed_packet, found by the server or by the driver.
+_TOO_LARGE_ERRNOS: Final = frozenset({1153, 1301, 2020})
+_TOO_LARGE_SQLSTATES: Final = frozenset({"XX000", "53200"})
+
 
 def is_busy(error: DBAPIError) -> bool:
     """Whether the statement lost a fight for a lock and may simply be tried again."""
@@ -59,6 +63,18 @@ def is_hidden_by_policy(error: DBAPIError) -> bool:
     source = getattr(getattr(error.orig, "diag", None), "source_file", None)
     # In any language: nothing else is refused by that file.
     return (sqlstate(error), source) == ("42501", "rls.c")
+
+
+def is_too_large(error: DBAPIError) -> bool:
+    """Whether a value, or its row, is past what the database can hand over."""
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_TOOBIG
+    # PostgreSQL has no code of its own for it, in any language; nothing else is asked of these for
+    # more than 1 GB.
+    source = getattr(getattr(original, "diag", None), "source_file", None)
+    by_source = source in ("mcxt.c", "stringinfo.c") and sqlstate(error) in _TOO_LARGE_SQLSTATES
+    return by_source or sqlstate(error) == "54000" or errno(error) in _TOO_LARGE_ERRNOS
 
 
 def is_timeout(error: DBAPIError) -> bool:

@@ -25,6 +25,7 @@
     │   ├── WrongSubject                the request is another person's
     │   ├── BadReference
     │   ├── KeyNotUsable                the person's key cannot be a folder's name
+    │   ├── ValueTooLarge               a value that the database cannot hand over at once
     │   ├── NotDecryptable              not encrypted to that key, or cut or altered
     │   └── WrongState                  cancelled, or pruned, or not to be changed from here
     ├── TransientError               1  trying again may help
@@ -162,6 +163,16 @@ class BadReference(PermanentError):
 
 class KeyNotUsable(PermanentError):
     code = "key_not_usable"
+
+
+class ValueTooLarge(PermanentError):
+    """``where`` names section and column, ``limit`` what the database can do."""
+
+    code = "value_too_large"
+
+    def __init__(self, where: str, limit: str, remedy: str) -> None:
+        super().__init__(f"{where}: a value is too large; {limit}; {remedy}")
+        self.about = f"{where}: {limit}"
 
 
 class NotDecryptable(PermanentError):

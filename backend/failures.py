@@ -30,6 +30,7 @@ from backend.errors import (
     ReplicaConflict,
     RowsHidden,
     UsageError,
+    ValueTooLarge,
 )
 
 if TYPE_CHECKING:
@@ -60,18 +61,21 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Failure:
     """``code`` is stable; ``error_class`` names the exception's (and a driver's) class;
-    ``error_at`` is ``module:function:line``, the innermost frame first.
+    ``error_at`` is ``module:function:line``, the innermost frame first. ``about`` names what of the
+    declaration it is about: a section, a column.
     """
 
     code: str
     kind: Kind
     error_class: str
     error_at: str
+    about: str = ""
 
     def summary(self) -> str:
         """One line for ``last_error``: no message, at most 500 characters."""
         where = f" at {self.error_at}" if self.error_at else ""
-        return f"{self.code} {self.error_class}{where}"[:_SUMMARY_LENGTH]
+        about = f" ({self.about})" if self.about else ""
+        return f"{self.code} {self.error_class}{about}{where}"[:_SUMMARY_LENGTH]
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -79,7 +83,8 @@ def failure_of(error: BaseException) -> Failure:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     code, kind = _classify(error)
-    return Failure(code, kind, class_of(error), locations(error.__traceback__))
+    about = error.about if isinstance(error, ValueTooLarge) else ""
+    return Failure(code, kind, class_of(error), locations(error.__traceback__), about)
 
 
 def _classify(error: BaseException) -> tuple[str, Kind]:

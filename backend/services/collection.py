@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from backend.driver_errors import is_refused
+from backend.driver_errors import is_refused, is_too_large
 from backend.engines import named_errors
 from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
 from backend.extensions import Runtime
@@ -20,6 +20,7 @@ from backend.services.archive import FileStream, SectionStream
 from backend.services.control import Controller
 from backend.services.faithful import faithful
 from backend.services.file_values import json_columns
+from backend.services.large_values import too_large
 from backend.services.per_section import PerSection
 from backend.services.rendering import Rows, dump_object, gathered, plain
 from backend.services.request_rows import as_indexed, reference_is
@@ -255,14 +256,19 @@ def table_rows(
 ) -> Iterator[Rows]:
     """A table section's rows of that person, read and rendered some at a time.
 
-    ``checkpoint`` is called before every chunk and may raise to stop.
+    ``checkpoint`` is called before every chunk and may raise to stop. Raises ``ValueTooLarge``.
     """
     render = table_renderer(section, subject, any_type=snapshot.any_type)
     size = snapshot.chunk_size()
-    for chunk in snapshot.chunks(section, subject, size, checkpoint):
-        rows = render(chunk)
-        size.told(rows.count, len(rows.text))
-        yield rows
+    try:
+        for chunk in snapshot.chunks(section, subject, size, checkpoint):
+            rows = render(chunk)
+            size.told(rows.count, len(rows.text))
+            yield rows
+    except DBAPIError as error:
+        if is_too_large(error):
+            raise too_large(snapshot.connection, section, subject) from error
+        raise
 
 
 def describe(section: Section, language: str, read_at: datetime) -> dict[str, Any]:
