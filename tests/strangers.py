@@ -250,7 +250,7 @@ INSERT INTO posts VALUES (1, 5, NULL, 'mine wrote'), (2, 6, NULL, 'other wrote')
 INSERT INTO comments VALUES (1, 1, 'below mine'), (2, 2, 'below other')
 """),
     person="5",
-    sections={"account": 1, "posts": 1, "comments": 1},
+    sections={"account": 1, "posts": 1, "comments": 1, "newsletter": 0},
     shown=["mine@example.org", "mine wrote", "below mine"],
     hidden=["other@example.org", "other wrote", "below other", "never-shown"],
 )

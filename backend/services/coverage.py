@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from backend.errors import SectionError
 from backend.extensions import Runtime
+from backend.services.column_checks import exported_secrets, named_by_role
 from backend.services.content_checks import content_elsewhere, history_elsewhere
 from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
@@ -36,7 +37,6 @@ from backend.services.schema_graph import (
 )
 from backend.services.section_binding import exemptions_of
 from backend.services.sections import (
-    Disposition,
     Exemption,
     Exported,
     TableSection,
@@ -115,11 +115,6 @@ def check_rows(runtime: Runtime, report: Report) -> Report:
         looked_at=checks.looked_at,
         not_looked_at=checks.not_looked_at,
     )
-
-
-def _is_whole(disposition: Disposition | None) -> bool:
-    """Whether a column is exported without a word on what stands within."""
-    return isinstance(disposition, Exported) and not disposition.paths
 
 
 def _hidden(runtime: Runtime, tables: Sequence[Declared]) -> Iterator[Finding]:
@@ -228,25 +223,11 @@ class _Check:
             yield from history_elsewhere(table, sections)
         if self._is_there(self._person):
             yield from self._unmasked(table, sections)
-            yield from self._secret(table, sections)
+            stated = self._stated(table)
+            yield from exported_secrets(self._schema, self._person, table, sections, stated)
             # What joins them to people is no further way.
             further = [name for name, passed in beyond.items() if table.name not in passed]
             yield from missed(self._schema, self._person, table, sections, self._settled, further)
-
-    def _secret(self, table: TableShape, sections: Sequence[Declared]) -> Iterator[Finding]:
-        """Columns that a section exports whole, and that are called as a credential."""
-        secret = self._schema.secret(table.name, self._person)
-        for each in sections:
-            exported = [name for name in secret if _is_whole(each.columns.get(name))]
-            if names := [name for name in exported if name not in self._stated(table)]:
-                yield Finding(
-                    Problem.LOOKS_SECRET,
-                    "is exported, and looks like a credential; withhold it, or exempt the column "
-                    "with the reason why it opens nothing",
-                    section=each.section,
-                    table=shown(table.name),
-                    columns=names,
-                )
 
     def _unmasked(self, table: TableShape, sections: Sequence[Declared]) -> Iterator[Finding]:
         """Columns that are exported, and are called as if they held another person's key."""
@@ -262,6 +243,7 @@ class _Check:
                 table=shown(table.name),
                 columns=names,
             )
+        yield from named_by_role(self._schema, self._person, table, sections[0].section, decided)
 
     def _passed(self, name: Name) -> set[Name]:
         """The tables that owner paths from this one pass."""

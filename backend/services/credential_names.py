@@ -42,7 +42,7 @@ _SURE: Final = listed(
         activationkey resetkey confirmkey verificationkey authcode authorizationcode oauthcode
         logincode smscode onetimecode securitycode securityanswer secretanswer mnemonic seedphrase
         recoveryphrase cardnumber cardno cardnum ccnumber ccnum ccno creditcard creditcardnumber
-        debitcard ccn puk authenticatorkey
+        debitcard ccn puk authenticatorkey securitystamp
     """,
     de="""
         passwort passworte passwoerter kennwort kennwoerter geheimnis geheimezahl geheimnisse geheim
@@ -203,6 +203,8 @@ def secrecy(
     if _is_a_mark(kind):
         return Secrecy.NO
     found = by_name(column)
+    if words(column) == ["code"] and any(_said(_parts(each)) & _PAYING for each in beside):
+        return Secrecy.PERHAPS
     if isinstance(kind, _NUMBERS):
         return _of_a_number(column, found)
     if found is Secrecy.PERHAPS and _names_an_attribute(column, beside):
@@ -244,6 +246,13 @@ def by_name(name: str) -> Secrecy:
 
 
 _CARDS: Final = frozenset({"cardnumber", "cardno", "cardnum"})
+# Beside such a number a code is the card's.
+_PAYING: Final = _CARDS | listed(
+    en="ccn ccnumber ccnum ccno creditcard creditcardnumber debitcard paymentcard",
+    de="kartennummer kreditkarte kreditkartennummer",
+    fr="numerocarte cartebancaire",
+    es="numerotarjeta tarjetacredito",
+)
 _CONNECTED: Final = listed(
     en="""
         db database sqlalchemy postgres postgresql mysql mariadb mongo mongodb redis amqp rabbitmq

@@ -112,9 +112,18 @@ def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
         file.facts_of(entry),
         [_path_in_file(entry.table_name, each) for each in owners],
         entry.order_by,
-        _reasons(entry.dispositions(), None if deleted is None else deleted.reason),
+        _reasons(entry.dispositions(), None if deleted is None else deleted.reason)
+        | _reasons_of_owners(entry),
         entry.history,
     )
+
+
+def _reasons_of_owners(entry: SectionEntry) -> dict[str, str]:
+    return {
+        f"owner {', '.join(_path_in_file(entry.table_name, each).first_columns)}": each.reason
+        for each in entry.owner
+        if each.reason is not None
+    }
 
 
 def _path_in_file(at: Name, owner: Owner) -> DeclaredPath:

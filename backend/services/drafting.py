@@ -7,14 +7,11 @@ fails until none is left. The same schema gives the same text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
-
-import sqlalchemy as sa
+from typing import Final
 
 from backend.errors import UsageError
-from backend.services.base_types import stored_type
-from backend.services.credential_names import Secrecy
+from backend.services.credential_names import Secrecy, secrecy
+from backend.services.draft_columns import Deciding, Plan, single
 from backend.services.draft_text import (
     comment_lines,
     join_text,
@@ -25,34 +22,42 @@ from backend.services.draft_text import (
     table_lines,
 )
 from backend.services.member_names import is_portable
+from backend.services.other_people import (
+    Peopled,
+    by_address,
+    is_team,
+    peopled,
+    through_team,
+)
 from backend.services.polymorphic import notes_on_pairs
 from backend.services.reflection import Name, shown
 from backend.services.schema_graph import ForeignKey, Schema, TableShape, Way, joined_by
 from backend.services.section_binding import ACCOUNT
-from backend.services.sections import FACT_MEANINGS, Reason
-from backend.services.subject_keys import kind_of
-from backend.services.telling_names import (
-    ACTING,
-    AUDIT,
-    LIKE_A_PERSON,
-    ORIGIN,
-    looks_personal,
-    tells,
-    words,
-)
+from backend.services.sections import FACT_MEANINGS
+from backend.services.telling_names import ADDRESSED, LIKE_A_PERSON, tells, words
 
-# Where people usually are; the first that is there.
+# Where people usually are.
 _PEOPLE: Final = (
-    *("users", "user", "auth_user", "accounts_user", "customers", "customer", "people", "persons"),
-    *("person", "members", "member", "clients", "client", "accounts", "account"),
-    *("benutzer", "nutzer", "kunden", "kunde", "mitglieder", "personen"),
+    *("users", "user", "authuser", "accountsuser", "customers", "customer", "people", "persons"),
+    *("person", "benutzer", "nutzer", "kunden", "kunde", "mitglieder", "personen"),
     *("utilisateurs", "personnes", "membres", "usuarios", "clientes", "personas"),
 )
-_DOUBT: Final = "TODO: does it give access? Say why it is withheld, or export it"
-_WHOSE: Final = "TODO: whose key is it? Say why it is masked, export it, or add it to owner"
+# And where they are if each row says so: by a name, a user name, a password.
+_PERHAPS_PEOPLE: Final = ("members", "member", "clients", "client", "accounts", "account")
 _WITHIN: Final = (
     "TODO: do credentials or other people stand in it? Withhold or mask their paths (json.…), and "
     "say what is left"
+)
+_GUESSED: Final = (
+    "TODO: guessed from names. Look whether these rows are the person's, and say how you know"
+)
+_BY_ADDRESS: Final = (
+    "TODO: guessed from names. Is an address never another person's, and always written alike? Say "
+    "how you know"
+)
+_SHARED: Final = (
+    "TODO: {} may be shared by several people. Look whether all its rows are the person's, and say "
+    "how you know"
 )
 _NOT_BY_IT: Final = "TODO: why no rows are a person's by it"
 _UNCOVERED: Final = "TODO: why no section needs to cover it"
@@ -76,7 +81,7 @@ _ABOUT_FACTS: Final = """\
 
 
 def find_person(schema: Schema, table: str | None) -> TableShape:
-    """The people's table: the one named (``schema.table`` too), else one of a usual name.
+    """The people's table: the one named (``schema.table`` too), else the only one of a usual name.
 
     Raises ``UsageError``.
     """
@@ -86,13 +91,39 @@ def find_person(schema: Schema, table: str | None) -> TableShape:
         for name in [(None, table), *parted]:
             if found := schema.named(name):
                 return found
-    else:
-        by_name = {name[1].lower(): shape for name, shape in schema.tables.items()}
-        for usual in _PEOPLE:
-            if usual in by_name:
-                return by_name[usual]
+    elif people := _usual_people(schema):
+        if len(people) == 1:
+            return people[0]
+        several = ", ".join(shown(each.name) for each in people)
+        raise UsageError(
+            f"which table are the people in: {several}? Say --subject-table NAME, and draft once "
+            "for each that answers requests"
+        )
     there = ", ".join(sorted(shown(name) for name in schema.tables)) or "none at all"
     raise UsageError(f"which table are the people in? Say --subject-table NAME; there are: {there}")
+
+
+def _usual_people(schema: Schema) -> list[TableShape]:
+    """The tables that people are in by their names, without those whose rows belong to others."""
+    found = {name: schema.tables[name] for each in _PEOPLE for name in schema.called(each)}
+    for each in _PERHAPS_PEOPLE:
+        for name in schema.called(each):
+            if any(_is_of_a_person(schema.tables[name], c) for c in schema.tables[name].columns):
+                found[name] = schema.tables[name]
+    # A customer that refers to a user is further data of that user.
+    return [
+        table
+        for name, table in found.items()
+        if not any(key.target in found and key.target != name for key in schema.keys_of(name))
+    ]
+
+
+def _is_of_a_person(table: TableShape, column: str) -> bool:
+    """Whether a column says that each row is a person; an address of a team's does not."""
+    kind = table.columns[column].type
+    if secrecy(column, kind, table.name[1], table.columns) is Secrecy.SURE:
+        return True
+    return tells(column, LIKE_A_PERSON) and not (is_team(table) and tells(column, ADDRESSED))
 
 
 def find_key(person: TableShape, key: str | None) -> str:
@@ -118,32 +149,25 @@ def draft(schema: Schema, person: TableShape, key: str, schemas: Sequence[str] =
     return "\n".join(_Drafting(schema, person, key, schemas).lines()) + "\n"
 
 
-@dataclass
-class _Plan:
-    """What will be said of one table."""
-
-    table: TableShape
-    name: str
-    owners: Sequence[Way]
-    notes: list[str] = field(default_factory=list)
-    exported: list[str] = field(default_factory=list)
-    withheld: dict[str, str] = field(default_factory=dict)
-    masked: dict[str, str | None] = field(default_factory=dict)  # unless_own
-    asked: Sequence[str] = ()  # masked, and a person must say why
-    structured: list[str] = field(default_factory=list)  # exported, and holds what no name tells
-
-
 class _Drafting:
     def __init__(
         self, schema: Schema, person: TableShape, key: str, schemas: Sequence[str]
     ) -> None:
-        self._schema = schema.about(person.name, key)
+        self._schema = schema = schema.about(person.name, key)
         self._schemas = schemas
-        self._person = person
+        self._person = person = schema.shape(person.name)
         self._key = key
-        self._distances = self._schema.distances(person.name)
+        self._distances = schema.distances(person.name)
+        self._deciding = Deciding(schema, person, key)
         # Of tables that lead to no person by themselves, and get a section all the same.
         self._beyond = {table.name: ways[0] for table, ways in self._referred()}
+        self._addressed = dict(self._by_address())
+        self._beyond |= {
+            name: (keys[0],)
+            for name, keys in self._addressed.items()
+            if name not in {*self._distances, *self._beyond}
+            and self._is_found_by(schema.tables[name], [key.columns[0] for key in keys])
+        }
         self._names = {ACCOUNT, "dsar_request", "meta", "index", "schemas"}
 
     def lines(self) -> Iterator[str]:
@@ -180,21 +204,39 @@ class _Drafting:
 
     # -- which tables ------------------------------------------------------------------------
 
-    def _plans(self) -> Iterator[_Plan]:
-        yield self._decide(_Plan(self._person, ACCOUNT, ((),)))
+    def _plans(self) -> Iterator[Plan]:
+        yield self._deciding.decide(Plan(self._person, ACCOUNT, ((),)))
         for name in sorted(self._distances, key=lambda each: (self._distances[each], str(each))):
             if name != self._person.name and not self._schema.is_shown_by_ancestors(
                 name, self._distances
             ):
                 owners = self._schema.ways(name, self._person.name)
                 table = self._schema.tables[name]
-                yield self._decide(
-                    _Plan(table, self._named(name), owners, self._notes(name, owners))
+                yield self._deciding.decide(
+                    Plan(table, self._named(name), owners, self._notes(name, owners))
                 )
         for table, ways in self._referred():
             names = ", ".join(name for (back,) in ways for name in back.target_columns)
             note = f"The person's own row refers to it: {shown(self._person.name)}.{names}."
-            yield self._decide(_Plan(table, self._named(table.name), ways, [note]))
+            yield self._deciding.decide(Plan(table, self._named(table.name), ways, [note]))
+
+        referred = {table.name for table, _ in self._referred()}
+        for name in sorted(self._beyond.keys() - referred, key=str):
+            table, ways = self._schema.tables[name], [(key,) for key in self._addressed[name]]
+            plan = Plan(table, self._named(name), ways, self._notes(name, ways))
+            yield self._deciding.decide(plan)
+
+    @staticmethod
+    def _is_found_by(table: TableShape, addresses: Sequence[str]) -> bool:
+        """Whether rows with a person's address are theirs; people and teams have one themselves."""
+        return not is_team(table) and peopled(table, beside=addresses) is not Peopled.YES
+
+    def _by_address(self) -> Iterator[tuple[Name, list[ForeignKey]]]:
+        """The tables that hold people's e-mail addresses or user names."""
+        for name, table in self._schema.tables.items():
+            known = {column for key in self._schema.keys_of(name) for column in key.columns}
+            if keys := by_address(table, self._person, known):
+                yield name, keys
 
     def _referred(self) -> Iterator[tuple[TableShape, Sequence[Way]]]:
         """Tables that the person's row refers to and that look personal, such as an address."""
@@ -203,20 +245,21 @@ class _Drafting:
             table = self._schema.tables.get(name)
             if table is None or name in self._distances:
                 continue
-            if self._schema.personal(name) and not _is_people(table):
+            if self._schema.personal(name) and peopled(table) is Peopled.NO and not is_team(table):
                 yield table, list(self._schema.ways_by_key(name, self._person.name))
 
     def _missed(
-        self, plans: Sequence[_Plan]
+        self, plans: Sequence[Plan]
     ) -> Iterator[tuple[TableShape, Sequence[str], Sequence[str]]]:
         """Keys by which a table's rows may be people's beside those that its owner goes."""
         hidden = {plan.table.name: {*plan.withheld, *plan.masked} for plan in plans}
         for plan in plans:
             taken = {(way[0].columns, way[0].target) for way in plan.owners if way}
+            by_address = self._addressed.get(plan.table.name, ())
             ways = self._schema.ways_by_key(plan.table.name, self._person.name, self._beyond)
-            for way in ways:
+            for way in (*ways, *((key,) for key in by_address)):
                 key = way[0]
-                turned = key not in self._schema.keys_of(plan.table.name)
+                turned = key not in (*self._schema.keys_of(plan.table.name), *by_address)
                 table = self._person if turned else plan.table
                 columns = key.target_columns if turned else key.columns
                 if (key.columns, key.target) in taken or hidden[table.name] >= set(columns):
@@ -247,6 +290,8 @@ class _Drafting:
                 if key.target in self._beyond:
                     what = f"Refers by {', '.join(key.columns)} to {shown(key.target)}."
                     notes += self._as_section(what, (key, *self._beyond[key.target]))
+            for address in self._addressed.get(name, ()):
+                notes += self._as_section("A person may be in it by an address.", (address,))
             looks = self._schema.personal(name) + self._schema.like_keys(name, self._person.name)
             if personal := dict.fromkeys(looks):
                 notes.append(
@@ -284,84 +329,25 @@ class _Drafting:
             )
         return notes
 
-    # -- which columns -----------------------------------------------------------------------
-
-    def _decide(self, plan: _Plan) -> _Plan:
-        table = plan.table
-        keys = {key.columns[0]: key for key in self._schema.keys_of(table.name) if _single(key)}
-        to_person = [name for name, key in keys.items() if key.target == self._person.name]
-        acting = self._acting(table, to_person)
-        secret = self._schema.secret(table.name, self._person.name)
-        plan.asked = self._schema.like_keys(table.name, self._person.name)
-        for name, column in table.columns.items():
-            if name in secret and (table is not self._person or name != self._key):
-                sure = secret[name] is Secrecy.SURE
-                plan.withheld[name] = str(Reason.CREDENTIAL) if sure else _DOUBT
-            elif name in keys:
-                self._decide_reference(plan, name, keys[name], to_person)
-            elif self._is_of_who_acted(table, name, acting):
-                plan.masked[name] = acting
-            elif name in plan.asked:
-                plan.masked[name] = name if self._is_like_the_key(column) else None
-            else:
-                plan.exported.append(name)
-            if name in plan.exported and _is_structured(column.type):
-                plan.structured.append(name)
-                plan.notes.append(
-                    f"{name} is JSON. Secrets in it: "
-                    f'json.{key_text(name)}.withheld = {{ "a.*.b" = "credential" }}'
-                )
-        return plan
-
-    def _decide_reference(
-        self, plan: _Plan, name: str, key: ForeignKey, to_person: Sequence[str]
-    ) -> None:
-        if key.target == self._person.name:
-            # With one such column the row is theirs; with several it may name somebody else.
-            if len(to_person) > 1 or plan.table is self._person:
-                plan.masked[name] = name
-                return
-        else:
-            target = self._schema.tables.get(key.target)
-            if target is not None and key.target not in self._distances and _is_people(target):
-                plan.masked[name] = None
-                return
-        plan.exported.append(name)
-
-    def _is_like_the_key(self, column: sa.Column[Any]) -> bool:
-        return kind_of(column) is kind_of(self._person.columns[self._key])
-
-    def _acting(self, table: TableShape, to_person: Sequence[str]) -> str | None:
-        """The column that says who did what an audit log tells."""
-        return next((name for name in to_person if tells(name, ACTING)), None)
-
-    def _is_of_who_acted(self, table: TableShape, name: str, acting: str | None) -> bool:
-        """Whether a column of an audit log tells of whoever acted, who may be staff."""
-        if not tells(table.name[1], AUDIT):
-            return False
-        if tells(name, ORIGIN):
-            return acting is not None
-        return tells(name, ACTING) and looks_personal("", name)
-
     # -- as text -----------------------------------------------------------------------------
 
-    def _section(self, plan: _Plan) -> Iterator[str]:
+    def _section(self, plan: Plan) -> Iterator[str]:
         yield from ("", *comment_lines(plan.notes), "[[section]]")
         yield f"name = {quoted(plan.name)}"
         yield from section_table_lines(plan.table, single=plan.table is self._person)
         if plan.table is not self._person:
-            yield from self._owner(plan.owners)
+            yield from self._owner(plan.table.name, plan.owners)
         yield from list_lines("exported", plan.exported)
         for name, reason in plan.withheld.items():
             yield f"withheld.{key_text(name)} = {quoted(reason)}"
-        for name, own in plan.masked.items():
-            reason = quoted(_WHOSE if name in plan.asked else str(Reason.OTHER_PERSON))
-            own_part = "" if own is None else f", unless_own = {quoted(own)}"
-            value = f"{{ reason = {reason}{own_part} }}" if own_part else reason
+        for name, mask in plan.masked.items():
+            value = quoted(mask.reason)
+            if mask.own is not None:
+                value = f"{{ reason = {value}, unless_own = {quoted(mask.own)} }}"
             yield f"masked.{key_text(name)} = {value}"
 
-    def _owner(self, ways: Sequence[Way]) -> Iterator[str]:
-        entries = [self._way(way) for way in ways]
+    def _owner(self, of: Name, ways: Sequence[Way]) -> Iterator[str]:
+        entries = [self._way(way, self._reason(of, way)) for way in ways]
         if len(entries) == 1:
             yield f"owner = {entries[0]}"
         elif all(entry.startswith('"') for entry in entries):
@@ -369,30 +355,26 @@ class _Drafting:
         else:
             yield from ("owner = [", *(f"  {entry}," for entry in entries), "]")
 
-    def _way(self, way: Way) -> str:
+    def _reason(self, of: Name, way: Way) -> str | None:
+        """What a person must decide about a way; None where the database's own keys say it."""
+        if way[0] in self._addressed.get(of, ()):
+            return _BY_ADDRESS
+        if any(key.guessed for key in way):
+            return _GUESSED
+        team = through_team(self._schema, way, self._person.name)
+        return None if team is None else _SHARED.format(shown(team))
+
+    def _way(self, way: Way, reason: str | None = None) -> str:
         *joins, last = way
         column = last.columns[0]
-        if last.target_columns != (self._key,) or not _single(last):
+        if last.target_columns != (self._key,) or not single(last):
             joins.append(last)
             column = self._key
-        if not joins:
+        parts = [f"column = {quoted(column)}"]
+        if joins:
+            parts.insert(0, f"path = [{', '.join(join_text(key) for key in joins)}]")
+        elif reason is None:
             return quoted(column)
-        path = ", ".join(join_text(key) for key in joins)
-        return f"{{ path = [{path}], column = {quoted(column)} }}"
-
-
-def _is_structured(kind: sa.types.TypeEngine[Any]) -> bool:
-    """Whether values have parts of any name: JSON and its like, or an array of such."""
-    kind = stored_type(kind)
-    if isinstance(kind, sa.ARRAY):
-        return _is_structured(kind.item_type)
-    return isinstance(kind, sa.JSON) or kind.__visit_name__ in ("HSTORE", "XML")
-
-
-def _single(key: ForeignKey) -> bool:
-    return len(key.columns) == 1
-
-
-def _is_people(table: TableShape) -> bool:
-    """Whether a table looks as if each row were a person: staff, for example."""
-    return any(tells(name, LIKE_A_PERSON) for name in table.columns)
+        if reason is not None:
+            parts.append(f"reason = {quoted(reason)}")
+        return f"{{ {', '.join(parts)} }}"

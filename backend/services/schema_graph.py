@@ -6,13 +6,11 @@ column that is named after another table (``user_id`` beside ``users``) counts a
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
@@ -21,18 +19,16 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.reflection import ObjectKind
 
 from backend.services.credential_names import Secrecy, secrecy
+from backend.services.key_guesses import KeyGuesses, like_keys, measured
 from backend.services.reflection import Name, inspecting, plain_name, shown
 from backend.services.relations import base_tables, read_lineage
-from backend.services.subject_keys import kind_of
 from backend.services.table_shapes import ForeignKey, TableShape, read_tables, with_ancestors
 from backend.services.telling_names import (
     LIKE_A_PERSON,
     OF_A_LINK,
     TIMES,
     looks_personal,
-    names_a_person,
     tells,
-    words,
 )
 
 __all__ = [
@@ -139,7 +135,15 @@ class Schema:
 
     @cached_property
     def _keys(self) -> Mapping[Name, tuple[ForeignKey, ...]]:
-        return {name: (*t.foreign_keys, *self._guesses(t)) for name, t in self._shapes.items()}
+        return self._guesses.keys()
+
+    @cached_property
+    def _guesses(self) -> KeyGuesses:
+        return KeyGuesses(self._shapes, self.people)
+
+    def called(self, name: str) -> list[Name]:
+        """The tables of this name, in small letters; without a prefix that others have, too."""
+        return [each for each in self._guesses.names.of(name) if each in self.tables]
 
     def keys_of(self, name: Name) -> tuple[ForeignKey, ...]:
         """A table's foreign keys, declared first, then guessed ones."""
@@ -156,17 +160,7 @@ class Schema:
 
         They hold what the people's keys are: a name alone (``sort_by``) tells too little.
         """
-        table, people = self._shapes[name], self._shapes[person]
-        known = {column for key in self._keys[name] for column in key.columns}
-        kinds = {kind_of(people.columns[each]) for each in people.primary_key}
-        return [
-            each
-            for each, column in table.columns.items()
-            if each not in known
-            and names_a_person(each)
-            and kind_of(column) in kinds
-            and not (table.primary_key == (each,) and (table is people or _is_own(name, each)))
-        ]
+        return like_keys(self._shapes[name], self._shapes[person], self._keys[name])
 
     def secret(self, name: Name, person: Name) -> dict[str, Secrecy]:
         """The columns of a table that hold a credential, or may; one with a person's key does not.
@@ -191,31 +185,13 @@ class Schema:
         Kept: each table's ways ask for it, and a schema may have thousands of tables.
         """
         if person not in self._distances:
-            self._distances[person] = self._measure(person)
+            keys = {name: self._keys[name] for name in self.tables}
+            self._distances[person] = measured(person, keys)
         return self._distances[person]
 
     @cached_property
     def _distances(self) -> dict[Name, Mapping[Name, int]]:
         return {}
-
-    @cached_property
-    def _referring(self) -> Mapping[Name, Sequence[Name]]:
-        """The tables whose keys lead to a table."""
-        found: defaultdict[Name, list[Name]] = defaultdict(list)
-        for name in self.tables:
-            for target in {key.target for key in self._keys[name]}:
-                found[target].append(name)
-        return found
-
-    def _measure(self, person: Name) -> Mapping[Name, int]:
-        found = {person: 0}
-        last = [person]
-        while last:
-            near = {each for name in last for each in self._referring.get(name, ())}
-            distance = found[last[0]] + 1
-            last = sorted(near.difference(found), key=str)
-            found.update(dict.fromkeys(last, distance))
-        return found
 
     def ways(self, name: Name, person: Name) -> list[Way]:
         """The shortest ways from a table to the person's."""
@@ -284,44 +260,6 @@ class Schema:
             or tells(name, TIMES | OF_A_LINK)
             for name, column in table.columns.items()
         )
-
-    def _guesses(self, table: TableShape) -> Iterator[ForeignKey]:
-        known = {name for key in table.foreign_keys for name in key.columns}
-        for column in table.columns.values():
-            found = re.fullmatch(r"(.+?)_?(?:id|ID|Id|uuid|nr|Nr|NR)", column.name)
-            if column.name in known or found is None:
-                continue
-            target = next(self._tables_called(found[1], table.name[0]), None)
-            if target is None or len(target.primary_key) != 1:
-                continue
-            (key,) = target.primary_key
-            if column.name.lower().endswith("nr") and not key.lower().endswith("nr"):
-                continue  # a number of its own, such as a line's
-            is_its_own = target is table and table.primary_key == (column.name,)
-            if not is_its_own and kind_of(target.columns[key]) is kind_of(column):
-                yield ForeignKey((column.name,), target.name, (key,), guessed=True)
-
-    def _tables_called(self, word: str, schema: str | None) -> Iterator[TableShape]:
-        small = word.lower()
-        plurals = {small, f"{small}s", f"{small}es", re.sub("y$", "ies", small)}
-        plurals |= {f"{small}n", f"{small}en", f"{small}e"}  # German
-        if small == "person":
-            plurals.add("people")
-        found = (self._by_small_name.get((schema, each), ()) for each in plurals)
-        yield from sorted(chain.from_iterable(found), key=lambda table: str(table.name))
-
-    @cached_property
-    def _by_small_name(self) -> Mapping[Name, Sequence[TableShape]]:
-        """The tables by their names in small letters."""
-        found: defaultdict[Name, list[TableShape]] = defaultdict(list)
-        for name, table in self._shapes.items():
-            found[name[0], name[1].lower()].append(table)
-        return found
-
-
-def _is_own(name: Name, column: str) -> bool:
-    """Whether a key is called after its own table, as ``actor.actor_id`` is."""
-    return any(each.startswith(words(column)[0]) for each in words(name[1]))
 
 
 def read_schema(

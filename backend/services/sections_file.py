@@ -68,6 +68,7 @@ class Owner(_Strict):
     column: str
     path: tuple[Join, ...] = ()
     where: tuple[Where, ...] = ()
+    reason: str | None = None  # how that is known, where no foreign key says it
 
     @field_validator("where", mode="before")
     @classmethod

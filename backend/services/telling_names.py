@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -101,6 +102,33 @@ LIKE_A_PERSON: Final = listed(
     fr="courriel prenom naissance",
     es="correo apellido apellidos nacimiento",
 )
+# Of these a team, a shop or a household has one, too.
+ADDRESSED: Final = listed(en="email emails mail phone address", fr="courriel", es="correo")
+# What several people share, or belong to.
+TEAMS: Final = listed(
+    en="""
+        account accounts agency agencies association associations branch branches business
+        businesses clinic clinics club clubs community communities company companies department
+        departments family families firm firms group groups hospital hospitals household households
+        institution institutions merchant merchants office offices org organisation organisations
+        organization organizations orgs partner partners project projects school schools shop shops
+        site sites space spaces store stores team teams tenant tenants workspace workspaces
+    """,
+    de="""
+        abteilung abteilungen familie familien filiale filialen firma firmen gesellschaft gruppe
+        gruppen haushalt haushalte mandant mandanten organisation organisationen projekt projekte
+        schule schulen unternehmen verein vereine
+    """,
+    fr="""
+        association associations ecole ecoles entreprise entreprises equipe equipes famille familles
+        foyer foyers groupe groupes magasin magasins organisation organisations projet projets
+        societe societes
+    """,
+    es="""
+        empresa empresas equipo equipos escuela escuelas familia familias grupo grupos hogar hogares
+        organizacion organizaciones proyecto proyectos sociedad sociedades tienda tiendas
+    """,
+)
 # Who did something, rather than to whom it was done.
 AUDIT: Final = listed(
     en="""
@@ -117,6 +145,10 @@ ACTING: Final = listed(
     fr="par",
     es="por",
 )
+CHANGING: Final = listed(
+    en="updater modifier approver reviewer editor manager assigner",
+)
+_TYPES: Final = listed(en="type kind class model", de="typ art", fr="type", es="tipo")
 # Who else a row may name; a number so called is a key.
 WHOM: Final = listed(
     en="""
@@ -128,7 +160,25 @@ WHOM: Final = listed(
     fr="auteur createur expediteur destinataire acheteur vendeur proprietaire",
     es="creador remitente destinatario comprador vendedor propietario",
 )
-_ENDS_OF_KEYS: Final = listed(en="id uuid guid ref key no", de="nr nummer", es="num")
+# Near a person, and another one all the same.
+RELATED: Final = listed(
+    en="""
+        beneficiary emergency father guardian kin mother nominee referee referrer representative rep
+        spouse witness
+    """,
+    de="bevollmaechtigter ehepartner mutter notfall vater vormund",
+    fr="conjoint mere pere tuteur urgence",
+    es="conyuge madre padre tutor emergencia",
+)
+_ENDS_OF_KEYS: Final = listed(en="id uuid guid ref key no fk oid number", de="nr nummer", es="num")
+_STARTS_OF_KEYS: Final = listed(en="id fk ref")
+# Of one person; several are counted (``guests``).
+_ONE: Final = listed(
+    en="user customer member person client employee subscriber student patient",
+    de="benutzer nutzer kunde mitglied mitarbeiter schueler",
+    fr="utilisateur personne membre employe adherent",
+    es="usuario cliente persona miembro empleado alumno",
+)
 # Where somebody's action came from.
 ORIGIN: Final = listed(en="ip ips ipaddr ipaddress useragent inet host hostname", de="ipadresse")
 # Says when something was, or will be.
@@ -203,9 +253,26 @@ def names_a_person(column: str) -> bool:
     last = found[-1] if found else ""
     if len(found) > 1 and last in _ENDS_OF_KEYS:
         return found[-2] in PEOPLE | ACTING | WHOM
+    if len(found) > 1 and found[0] in _STARTS_OF_KEYS:
+        return last in PEOPLE | WHOM
+    if found == [last] and last in _ONE:
+        return True
     if len(found) > 1 and last == "by":
         return True
     return last in WHOM or (last.endswith("id") and last[:-2] in PEOPLE | WHOM)
+
+
+def acts(column: str) -> bool:
+    """Whether a column with a person's key says who acted on the row: ``approved_by``."""
+    return tells(column, ACTING | CHANGING)
+
+
+def is_polymorphic(column: str, beside: Iterable[str]) -> bool:
+    """Whether a column beside it says which table's key it holds: ``owner_id``, ``owner_type``."""
+    base = words(column)[:-1]
+    return any(
+        words(each)[:-1] == base and words(each)[-1] in _TYPES for each in beside if words(each)
+    )
 
 
 def is_bookkeeping(table: str) -> bool:

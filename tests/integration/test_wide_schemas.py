@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from backend.services import key_guesses
 from backend.services.coverage import check_coverage
 from backend.services.drafting import draft, find_key, find_person
 from backend.services.findings import Report
@@ -110,20 +111,22 @@ def test_distances_of_a_wide_schema_are_measured_once_for_each_people_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[object] = []
-    measure = Schema._measure
+    measure = key_guesses.measured
 
-    def noted(self: Schema, person: Any) -> Any:
+    def noted(person: Any, keys: Any) -> Any:
         measured.append(person)
-        return measure(self, person)
+        return measure(person, keys)
 
-    monkeypatch.setattr(Schema, "_measure", noted)
+    for module in ("schema_graph", "key_guesses"):
+        monkeypatch.setattr(f"backend.services.{module}.measured", noted)
     world = World(f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path)
     with world.begin() as connection:
         for statement in tables(FEW, keys=True):
             connection.execute(sa.text(statement))
     with world.services() as services:
         drafted(read_schema(services.runtime.source))
-    assert measured == [(None, "users")]
+    # By the database's own keys, then by guessed ones as well.
+    assert measured == [(None, "users")] * 2
     world.close()
 
 

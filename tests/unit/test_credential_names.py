@@ -94,6 +94,9 @@ def test_secrecy_by_the_table_around_it() -> None:
     for table, column in (("products", "code"), ("articles", "id"), ("orders", "payload")):
         assert secrecy(column, text, table) is Secrecy.NO, (table, column)
     assert secrecy("id", sa.Integer(), "sessions") is Secrecy.NO
+    for beside in ("ccn", "card_number", "Kartennummer"):
+        assert secrecy("code", sa.Integer(), "payments", ["code", beside]) is Secrecy.PERHAPS
+    assert secrecy("code", sa.Integer(), "payments", ["code", "amount"]) is Secrecy.NO
 
 
 def test_secrecy_of_an_attribute_is_its_values_and_not_its_names() -> None:
