@@ -22,6 +22,7 @@
     │   ├── RequestNotFound
     │   ├── SubjectMissing              the request names no user
     │   ├── SubjectNotFound             the user no longer exists
+    │   ├── SubjectAmbiguous            another person's key differs by capitals that are ignored
     │   ├── WrongSubject                the request is another person's
     │   ├── BadReference
     │   ├── KeyNotUsable                the person's key cannot be a folder's name
@@ -151,6 +152,10 @@ class SubjectMissing(PermanentError):
 
 class SubjectNotFound(PermanentError):
     code = "subject_not_found"
+
+
+class SubjectAmbiguous(PermanentError):
+    code = "subject_ambiguous"
 
 
 class WrongSubject(PermanentError):

@@ -20,6 +20,7 @@ from backend.services.archive import FileStream, SectionStream
 from backend.services.control import Controller
 from backend.services.faithful import faithful
 from backend.services.file_values import json_columns
+from backend.services.folded_owners import require_alone
 from backend.services.large_values import too_large
 from backend.services.per_section import PerSection
 from backend.services.rendering import Rows, dump_object, gathered, plain
@@ -104,6 +105,7 @@ def open_collection(
     ) as snapshot:
         _ask_ahead(snapshot, collection.sections, subject, checkpoint)
         subject = _find_subject(collection, snapshot, subject)
+        require_alone(snapshot, collection.sections, collection.key, subject.user_id)
 
         def streams() -> Iterator[SectionStream | FileStream]:
             if not snapshot.is_ahead:  # what proves the person was not the first of these
@@ -174,6 +176,7 @@ def preview_rows(collection: Collection, subject: Subject) -> RowCounts:
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         try:
             subject = _find_subject(collection, snapshot, subject)
+            require_alone(snapshot, collection.sections, collection.key, subject.user_id)
         except SubjectNotFound:
             raise SubjectNotFound(
                 f"user {subject.user_id} does not exist in the source database; check the id"

@@ -56,3 +56,39 @@ def _condition(name: str, values: object) -> dict[str, Any]:
     if len(parts) > 1:
         table = (None, parts[0]) if len(parts) == 2 else (parts[0], parts[1])
     return {"table": table, "column": parts[-1], "values": literals(values)}
+
+
+_PAIR: Final = re.compile(
+    rf"\s*(?P<here>{IDENTIFIER})\s*(?P<sign>[=~])\s*"
+    rf"(?P<table>{IDENTIFIER}(?:\.{IDENTIFIER})?)\.(?P<there>{IDENTIFIER})\s*"
+)
+
+
+def parse_join(text: object) -> dict[str, Any]:
+    """A join as ``Join`` takes it: "column = table.column", or with ``~``, whatever the capitals.
+
+    Raises ``ValueError``.
+    """
+    pairs = []
+    tables = set()
+    ignore_case = set()
+    for part in text.split(",") if isinstance(text, str) else ():
+        found = _PAIR.fullmatch(part)
+        if found is None:
+            break
+        pairs.append((unquoted(found["here"]), unquoted(found["there"])))
+        tables.add(table_name(found["table"]))
+        if found["sign"] == "~":
+            ignore_case.add(pairs[-1][0])
+    else:
+        if len(tables) == 1:
+            return {
+                "table": tables.pop(),
+                "pairs": tuple(pairs),
+                "ignore_case": frozenset(ignore_case),
+            }
+    raise ValueError(
+        f'{text!r} is no join; write "column = table.column" (or schema.table.column), pairs of '
+        "one key parted by commas, ~ in place of = where capitals do not matter, names with blanks "
+        "in double quotes"
+    )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from backend.errors import UsageError
 from backend.services.collection import Collection
-from backend.services.comparison import COLLATION, Collation, Family, family_of, is_loose
+from backend.services.comparison import COLLATION, Collation, Family, Match, family_of, is_loose
 from backend.services.row_conditions import LeftOut
 from backend.services.scratch_values import (
     KINDS_OF_ALIKE,
@@ -145,7 +145,7 @@ class ScratchCopy:
             if stands_in(column.type, *self._dialects):
                 self.stand_ins[f"{real.name}.{column.name}"] = _type_name(column)
         paths = tuple(
-            OwnerPath(path.column, tuple(map(self._hop, path.hops)), where=path.where)
+            OwnerPath(path.column, tuple(map(self._hop, path.hops)), _match(path), path.where)
             for path in real.owner_paths
         )
         order = real.order_by or tuple(str(each.name) for each in real.table.primary_key)
@@ -156,7 +156,7 @@ class ScratchCopy:
     def _hop(self, hop: Hop) -> Hop:
         table = self._table_of(hop.table)
         also = tuple((here, table.c[there.name]) for here, there in hop.also)
-        return Hop(hop.column, table.c[hop.target.name], also, where=hop.where)
+        return Hop(hop.column, table.c[hop.target.name], also, hop.ignore_case, hop.where)
 
     # -- the rows ----------------------------------------------------------------------------
 
@@ -172,7 +172,9 @@ class ScratchCopy:
         else:
             room = min(self._lengths_of_keys())
             text = "x-key-of-a-person"[: max(1, room - 1)]
-            likes = (alike(text, number) for number in range(1, KINDS_OF_ALIKE + 1))
+            folded = any(p.match is Match.IGNORE_CASE for s in self.sections for p in s.owner_paths)
+            kinds = 1 if folded else KINDS_OF_ALIKE + 1
+            likes = [*(alike(text, number) for number in range(1, kinds)), "z" + text[1:]]
             keys = [text, *likes, "y" + text[1:]]
             yield from dict.fromkeys(each for each in keys if len(each) <= room)
 
@@ -225,6 +227,10 @@ class ScratchCopy:
                 for here, there in zip(hop.columns, hop.targets, strict=True):
                     shared = replace(parent.tokens[str(there.name)], anywhere=False)
                     row.values[here] = parent.values[str(there.name)]
+                    if here in hop.ignore_case:
+                        text = str(row.values[here]).upper()
+                        row.values[here], row.tokens[here] = text, Token(text, text)
+                        continue
                     row.tokens[here] = parent.tokens[str(there.name)] = shared
         return self._rows[signature]
 
@@ -233,7 +239,9 @@ class ScratchCopy:
         first = self._rows.get((hop.table, _signature(path), 0, False, False))
         if number == 0 or first is None:
             return
-        for column in hop.targets:
+        for here, column in zip(hop.columns, hop.targets, strict=True):
+            if here in hop.ignore_case:
+                continue  # two people who are alike so are refused
             name = str(column.name)
             own = first.values[name]
             if name in path.first_columns or not isinstance(own, str) or name in first.parts:
@@ -301,12 +309,15 @@ class ScratchCopy:
         if not all(row.values[each.column] in each.values for each in path.where):
             return False
         if not path.hops:
-            return same_key(row.values[path.column], key)
+            own = row.values[path.column]
+            if path.match is Match.IGNORE_CASE:
+                return str(own).lower() == str(key).lower()
+            return same_key(own, key)
         hop, inner = path.hops[0], path.beyond_first()
         return any(
             other.table is hop.table
             and all(
-                row.values[here] == other.values[str(there.name)]
+                _joins(row.values[here], other.values[str(there.name)], here in hop.ignore_case)
                 for here, there in zip(hop.columns, hop.targets, strict=True)
             )
             and self._belongs(other, inner, key)
@@ -337,6 +348,15 @@ def _left_out(section: TableSection, row: ScratchRow) -> bool:
 
 def _signature(path: OwnerPath) -> tuple[Any, ...]:
     return (path.column, path.where, *((hop.table, hop.columns, hop.where) for hop in path.hops))
+
+
+def _match(path: OwnerPath) -> Match:
+    """How the copy compares: nothing in it is unique."""
+    return Match.EXACT if path.match is Match.AS_KEY else path.match
+
+
+def _joins(mine: Any, theirs: Any, ignore_case: bool) -> bool:
+    return bool(mine == theirs) or (ignore_case and str(mine).lower() == str(theirs).lower())
 
 
 def _put(value: dict[str, Any], keys: Sequence[str], item: Any) -> None:

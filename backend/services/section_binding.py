@@ -19,7 +19,7 @@ from backend.engines import make_snapshot_engine
 from backend.errors import SectionError
 from backend.extensions import Runtime
 from backend.services.collection import Collection
-from backend.services.comparison import Match, compared_alike, refusal
+from backend.services.comparison import Family, Match, compared_alike, family_of, refusal
 from backend.services.file_folders import split
 from backend.services.nearest import hint
 from backend.services.reflection import VERSIONED, Name, Reflected, plain_name, reflect, shown
@@ -213,10 +213,12 @@ class Binding:
                 _require(f"{where}: owner", name, at, here)
                 _require(f"{where}: owner", join.table, following, there)
                 self._require_comparable(f"{where}: owner", at.c[here], following.c[there])
+                if here in join.ignore_case:
+                    _require_texts(f"{where}: owner", at.c[here], following.c[there])
             (column, target), *more = join.pairs
             also = tuple((here, following.c[there]) for here, there in more)
             conditions = self._conditions(owner, join.table)
-            hops.append(Hop(column, following.c[target], also, where=conditions))
+            hops.append(Hop(column, following.c[target], also, join.ignore_case, conditions))
             at, name = following, join.table
         _require(f"{where}: owner", name, at, owner.column)
         end = at.c[owner.column]
@@ -224,7 +226,10 @@ class Binding:
         self._require_comparable(f"{where}: owner", end, self.key)
         self._require_passed(f"{where}: owner", owner)
         own = owner.conditions.get(None, ())
-        return OwnerPath(owner.column, tuple(hops), self._match(end), own)
+        if owner.ignore_case:
+            _require_texts(f"{where}: owner", end, self.key)
+        match = Match.IGNORE_CASE if owner.ignore_case else self._match(end)
+        return OwnerPath(owner.column, tuple(hops), match, own)
 
     def _conditions(self, owner: Owner, table: Name) -> tuple[ColumnIs, ...]:
         """What the owner path asks of the rows of a table that it passes."""
@@ -284,6 +289,15 @@ def _ends(file: SectionsFile) -> Iterator[tuple[Name, str]]:
     for section in file.section:
         for owner in section.owner:
             yield (owner.path[-1].table if owner.path else section.table_name), owner.column
+
+
+def _require_texts(where: str, here: sa.Column[Any], target: sa.Column[Any]) -> None:
+    for column in (here, target):
+        if family_of(column) is not Family.TEXT:
+            raise SectionError(
+                f"{where}: {column.table.fullname}.{column.name} is no text, so it has no capitals "
+                "to ignore; write = in place of ~, or leave ignore_case out"
+            )
 
 
 def _require(where: str, name: Name, table: sa.Table, column: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backend.errors import SectionError
-from backend.services.file_names import IDENTIFIER, conditions, literals, table_name, unquoted
+from backend.services.file_names import conditions, literals, parse_join
 from backend.services.member_names import is_portable
 from backend.services.nearest import hint
 from backend.services.row_conditions import ColumnIs
@@ -30,10 +30,6 @@ from backend.trusted_files import require_trusted
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # Ours, or files of the archive's own.
 _RESERVED: Final = frozenset({"dsar_request", "meta", "index", "schemas"})
-_PAIR: Final = re.compile(
-    rf"\s*(?P<here>{IDENTIFIER})\s*=\s*"
-    rf"(?P<table>{IDENTIFIER}(?:\.{IDENTIFIER})?)\.(?P<there>{IDENTIFIER})\s*"
-)
 _FACT_NAMES: Final = tuple(each.name for each in fields(Facts))
 
 Name = tuple[str | None, str]  # of a table: schema, or None for the connection's own, and name
@@ -44,10 +40,14 @@ class _Strict(BaseModel):
 
 
 class Join(_Strict):
-    """One hop: ``here = table.there``, several pairs for a key of several columns."""
+    """One hop: ``here = table.there``, several pairs for a key of several columns.
+
+    ``ignore_case``: the columns here of pairs that are written with ``~``.
+    """
 
     table: Name
     pairs: tuple[tuple[str, str], ...]
+    ignore_case: frozenset[str] = frozenset()
 
 
 class Where(_Strict):
@@ -69,6 +69,7 @@ class Owner(_Strict):
     path: tuple[Join, ...] = ()
     where: tuple[Where, ...] = ()
     reason: str | None = None  # how that is known, where no foreign key says it
+    ignore_case: bool = False
 
     @field_validator("where", mode="before")
     @classmethod
@@ -80,7 +81,7 @@ class Owner(_Strict):
     def _parse_path(cls, path: object) -> object:
         if not isinstance(path, list):
             raise ValueError('must be a list of joins, for example ["order_id = orders.id"]')
-        return tuple(_parse_join(text) for text in path)
+        return tuple(parse_join(text) for text in path)
 
     @property
     def conditions(self) -> Mapping[Name | None, tuple[ColumnIs, ...]]:
@@ -306,24 +307,6 @@ def _check_names(path: Path, file: SectionsFile) -> None:
             section.dispositions()
         except ValueError as error:
             raise SectionError(f"{path}: section {section.name!r}: {error}") from None
-
-
-def _parse_join(text: object) -> dict[str, Any]:
-    pairs = []
-    tables = set()
-    for part in text.split(",") if isinstance(text, str) else ():
-        found = _PAIR.fullmatch(part)
-        if found is None:
-            break
-        pairs.append((unquoted(found["here"]), unquoted(found["there"])))
-        tables.add(table_name(found["table"]))
-    else:
-        if len(tables) == 1:
-            return {"table": tables.pop(), "pairs": tuple(pairs)}
-    raise ValueError(
-        f'{text!r} is no join; write "column = table.column" (or schema.table.column), pairs of '
-        "one key parted by commas, names with blanks in double quotes"
-    )
 
 
 def _paths(parts: JsonParts) -> Mapping[str, Withheld | Masked]:

@@ -21,7 +21,7 @@ from backend.services.coverage import check_coverage
 from backend.services.dsar_collectors import collection
 from backend.services.findings import Problem
 from backend.services.sections import EXPORTED, Facts, OwnerPath, TableSection
-from tests.harness import World
+from tests.harness import World, members
 from tests.worlds import MARIADB, POSTGRESQL, SERVERS, SQLITE, database
 
 FACTS = """version = 1
@@ -500,3 +500,77 @@ def plan_of(connection: Connection, query: sa.Select[Any]) -> str:
     # Of MariaDB's not the keys that it thought about.
     told = [{name: v for name, v in row.items() if name != "possible_keys"} for row in rows]
     return "\n".join(map(str, told))
+
+
+# -- capitals that do not matter -----------------------------------------------------------------
+
+FOLDED = '{ path = ["mail ~ people.email"], column = "id" }'
+MAIL = {SQLITE: "TEXT", POSTGRESQL: "text", MARIADB: "VARCHAR(60) COLLATE utf8mb4_unicode_ci"}
+
+
+def mails(kind: str, *people: tuple[int, str]) -> list[str]:
+    typed = ["ann@x.org", "Ann@X.org", "ánn@x.org", "ann@x.org ", "ÁNN@x.org", "bob@x.org"]
+    return [
+        f"CREATE TABLE people (id INT PRIMARY KEY, email {MAIL[kind]})",
+        f"CREATE TABLE notes (mail {MAIL[kind]}, body VARCHAR(9))",
+        insert("people", *people),
+        insert("notes", *((mail, f"row{n}") for n, mail in enumerate(typed))),
+    ]
+
+
+@pytest.mark.parametrize("kind", [SQLITE, *SERVERS])
+def test_owner_path_that_ignores_capitals_finds_them_and_folds_nothing_else(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = mails(kind, (1, "ANN@x.org"), (2, "ánn@X.org"), (3, "bob@x.org"))
+    exact = FOLDED.replace("~", "=")
+    toml = section("notes", FOLDED, ["mail", "body"])
+    toml += section("typed", exact, ["mail", "body"]).replace('table = "typed"', 'table = "notes"')
+    with sections_of(kind, request, tmp_path, made, toml, ["email"]) as (connection, found):
+        assert bodies(connection, found["notes"], 1) == ["row0", "row1"]
+        assert bodies(connection, found["notes"], 2) == ["row2"]
+        assert bodies(connection, found["typed"], 1) == []
+        assert bodies(connection, found["typed"], 3) == ["row5"]
+
+
+@pytest.mark.parametrize("kind", [SQLITE, *SERVERS])
+def test_export_of_a_person_whom_capitals_alone_tell_from_another_fails_for_good(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = mails(kind, (1, "Ann@x.org"), (2, "ann@X.org"), (3, "bob@x.org"))
+    with database(kind, request, tmp_path) as url:
+        toml = section("notes", FOLDED, ["mail", "body"])
+        world = world_of(url, tmp_path, made, toml, ["email"]).migrate()
+        world.request(1, "R-1")
+        world.request(3, "R-3")
+        assert world.sweep().json["completed"] == 1
+        assert members(world.public("R-3"))["notes.json"] == [{"mail": "bob@x.org", "body": "row5"}]
+        row = world.row("R-1")
+        assert row["status"] == "failed" and row["last_error"].startswith("subject_ambiguous")
+        preview = world.dsar("preview", "--user-id", "1")
+        assert preview.returncode != 0 and "ignores capitals in email" in preview.stderr
+        proof = world.dsar("prove")
+        assert proof.json["findings"] == [] and proof.json["rows"] == 2
+        world.close()
+
+
+def test_owner_whose_key_is_an_address_may_ignore_capitals(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = [
+        "CREATE TABLE people (id text PRIMARY KEY)",
+        "CREATE TABLE notes (mail text, body text)",
+        insert("people", ("ann@x.org",)),
+        insert("notes", ("Ann@x.org", "one"), ("bob@x.org", "two")),
+    ]
+    owner = '{ column = "mail", ignore_case = true }'
+    toml = section("notes", owner, ["mail", "body"])
+    with sections_of(SQLITE, request, tmp_path, made, toml) as (connection, found):
+        assert bodies(connection, found["notes"], "ann@x.org") == ["one"]
+    (tmp_path / "dsar.sqlite3").unlink()
+    numbers = [made[0].replace("text", "bigint"), made[1]]
+    with (
+        pytest.raises(SectionError, match=r"people\.id is no text"),
+        sections_of(SQLITE, request, tmp_path, numbers, toml),
+    ):
+        pass
