@@ -34,7 +34,7 @@ def content_elsewhere(
         yield Finding(
             Problem.LARGE_OBJECT,
             "names large objects, and the export holds their numbers alone, not their content; "
-            "export the content by other means, and exempt the column with a reason",
+            "state the column in large_objects, or exempt it with a reason",
             section=sections[0].section,
             table=shown(table.name),
             columns=names,

@@ -84,6 +84,7 @@ def declared(section: TableSection) -> Declared:
         (),
         _reasons(section.columns, None if deleted is None else deleted.reason),
         section.history,
+        section.large_objects,
     )
 
 
@@ -115,6 +116,7 @@ def declared_in_file(file: SectionsFile, entry: SectionEntry) -> Declared:
         _reasons(entry.dispositions(), None if deleted is None else deleted.reason)
         | _reasons_of_owners(entry),
         entry.history,
+        frozenset(entry.large_objects),
     )
 
 

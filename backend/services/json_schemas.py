@@ -96,7 +96,8 @@ def schema_of(section: Section, version: str) -> dict[str, Any]:
 
 def _property(section: TableSection, column: sa.Column[Any]) -> dict[str, Any]:
     disposition = section.columns[column.name]
-    found = dict(_typed(column.type, disposition))
+    kind = sa.LargeBinary() if column.name in section.large_objects else column.type
+    found = dict(_typed(kind, disposition))
     if label := section.wording.labels.get(column.name):
         found["title"] = in_language(label, FALLBACK_LANGUAGE)
     alternatives: list[dict[str, Any]] = []

@@ -21,6 +21,7 @@ _LIMITS: Final = {
     "postgresql": "PostgreSQL prints a row of at most 1 GB, octets as two digits each",
     "sqlite": "SQLite hands over a value of at most 1,000,000,000 octets",
 }
+_HALF_OF_THE_LIMIT: Final = 2**28
 _LIMIT: Final = "the server sends a row of at most max_allowed_packet"
 _REMEDY: Final = (
     "withhold the column with a reason and hand the value over by itself, or keep such values as "
@@ -52,10 +53,13 @@ def _largest(connection: Connection, section: TableSection, subject: Subject) ->
         .select_from(section.table)
         .where(section.owned_by(subject.user_id))
     )
-    sizes: dict[str, int] = dict(
+    sizes: dict[str, int | None] = dict(
         zip((each.name for each in columns), connection.execute(query).one(), strict=True)
     )
-    return max(sizes, key=lambda name: sizes[name] or 0)
+    largest = max(sizes, key=lambda name: sizes[name] or 0)
+    if section.large_objects and (sizes[largest] or 0) < _HALF_OF_THE_LIMIT:
+        return ", ".join(sorted(section.large_objects))  # whose sizes are the superuser's to see
+    return largest
 
 
 def _measured(column: sa.Column[Any], *, as_text: bool) -> sa.ColumnElement[Any]:

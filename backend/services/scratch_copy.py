@@ -150,7 +150,13 @@ class ScratchCopy:
         )
         order = real.order_by or tuple(str(each.name) for each in real.table.primary_key)
         return replace(
-            real, table=table, owner_paths=paths, order_by=order, files={}, history=False
+            real,
+            table=table,
+            owner_paths=paths,
+            order_by=order,
+            files={},
+            history=False,
+            large_objects=frozenset(),
         )
 
     def _hop(self, hop: Hop) -> Hop:

@@ -160,6 +160,7 @@ class Binding:
                 facts=self.file.facts_of(entry),
                 single=entry.single or entry.name == ACCOUNT,
                 history=self._history(where, entry, table),
+                large_objects=frozenset(entry.large_objects),
                 order_by=entry.order_by,
                 leave_out_deleted=left_out,
                 wording=entry.wording,

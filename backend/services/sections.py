@@ -24,6 +24,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from backend.errors import SectionError
 from backend.services.file_values import require_paths
+from backend.services.large_objects import require_objects
 from backend.services.nearest import hint
 from backend.services.owner_paths import Hop as Hop  # noqa: PLC0414  declared beside sections
 from backend.services.owner_paths import OwnerPath as OwnerPath  # noqa: PLC0414
@@ -150,6 +151,7 @@ def is_stated(text: Text) -> bool:
 class TableSection:
     """A section read from one table. See the module's docstring.
 
+    ``large_objects`` names columns of PostgreSQL's ``oid`` whose objects' content is exported.
     ``history`` exports each version of a row that MariaDB keeps (``WITH SYSTEM VERSIONING``).
     ``single`` makes the JSON file one object instead of an array. ``database`` says where the
     table lives: ``source`` (the people's data) or ``control`` (the requests). ``order_by`` must
@@ -173,6 +175,7 @@ class TableSection:
     wording: Wording = field(default_factory=Wording)
     language: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    large_objects: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         real = {column.name for column in self.table.columns}
@@ -184,6 +187,7 @@ class TableSection:
         if self.language:
             named.add(self.language)
         named |= {*self.deciding_columns(), *self.wording.labels, *self.wording.units, *self.files}
+        named |= self.large_objects
         if unknown := sorted((declared | named) - real):
             lacks = f"the table has no column {', '.join(unknown)}"
             raise SectionError(f"{where}: {lacks}{hint(unknown, real)}")
@@ -192,8 +196,11 @@ class TableSection:
             lacks = f"no disposition for {', '.join(missing)}"
             raise SectionError(f"{where}: {lacks}; declare each one exported, withheld or masked")
         shown = {name for name, each in self.columns.items() if isinstance(each, Exported)}
-        if hidden := sorted(set(self.files) - shown):
-            raise SectionError(f"{where}: files: {', '.join(hidden)} must be exported as well")
+        for key, columns in (("files", set(self.files)), ("large_objects", self.large_objects)):
+            if hidden := sorted(columns - shown):
+                raise SectionError(f"{where}: {key}: {', '.join(hidden)} must be exported as well")
+        if problem := require_objects(self.large_objects, self.table):
+            raise SectionError(f"{where}: {problem}")
         parts = {n for n, d in self.columns.items() if isinstance(d, Exported) and d.paths}
         require_paths(where, {n: self.table.c[n].type for n in self.files}, parts)
         if not self.owner_paths:

@@ -146,6 +146,7 @@ class SectionEntry(_Strict):
     units: dict[str, Any] = {}
     language: str | None = None
     files: dict[str, str] = {}
+    large_objects: tuple[str, ...] = ()
 
     @field_validator("name")
     @classmethod
@@ -164,7 +165,7 @@ class SectionEntry(_Strict):
         owners = owner if isinstance(owner, list) else [owner]
         return tuple({"column": each} if isinstance(each, str) else each for each in owners)
 
-    @field_validator("exported", "order_by", mode="before")
+    @field_validator("exported", "order_by", "large_objects", mode="before")
     @classmethod
     def _tuple(cls, names: object) -> object:
         return tuple(names) if isinstance(names, list) else names

@@ -28,6 +28,7 @@ from backend.services.fetching import (
 )
 from backend.services.first_rows import Asked, FirstRows
 from backend.services.keyed_statements import Keyed, keyed
+from backend.services.large_objects import content
 from backend.services.pacing import Pace
 from backend.services.sections import Subject, TableSection
 
@@ -164,7 +165,12 @@ class Snapshot:
 
         def build(key: Any) -> sa.Select[Any]:
             read = set(section.read_columns())
-            shown = [faithful(each, dialect) if each in read else each for each in columns()]
+            shown = [
+                content(each)
+                if each.name in section.large_objects
+                else (faithful(each, dialect) if each in read else each)
+                for each in columns()
+            ]
             owned = section.reading(sa.select(*shown).where(section.owned_by(key)))
             return owned.order_by(*section.ordering())
 
