@@ -291,7 +291,6 @@ def _prepare(connection: Connection, clock: Clock, statement_seconds: float) -> 
     """Make the transaction read-only and bounded, take the snapshot, and return its instant."""
     name = connection.dialect.name
     if name == "sqlite":
-        connection.exec_driver_sql("PRAGMA query_only = ON")
         # A deferred transaction takes its snapshot at its first read.
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").close()
         return clock.now()

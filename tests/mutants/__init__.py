@@ -47,10 +47,21 @@ class Mutant:
     hangs: bool = False
 
     def apply(self, root: Path) -> None:
-        """Change the file below ``root``. Raises ``ListError`` unless the text is there once."""
-        path = root / self.file
-        text, _ = self.found(root)
-        path.write_text(text.replace(self.was, self.becomes), encoding="utf-8")
+        """Change the file below ``root``. Raises ``ListError`` as ``changed`` does."""
+        (root / self.file).write_text(self.changed(root), encoding="utf-8")
+
+    def changed(self, root: Path) -> str:
+        """The file's text with the change.
+
+        Raises ``ListError`` unless the text is there once, and what comes of it is Python: a file
+        that cannot be read is noticed by any test.
+        """
+        text = self.found(root)[0].replace(self.was, self.becomes)
+        try:
+            compile(text, self.file, "exec")
+        except SyntaxError as error:
+            raise ListError(f"{self.name}: not Python any more: {error}") from None
+        return text
 
     def found(self, root: Path) -> tuple[str, int]:
         """The file's text, and the line where the change begins. Raises as ``apply``."""

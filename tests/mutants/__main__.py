@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         chosen = _chosen(options)
         for each in chosen:
-            each.found(ROOT)
+            each.changed(ROOT)
         if options.list:
             for each in chosen:
                 print(f"{each.name}  {each.file}:{each.found(ROOT)[1]}")

@@ -17,7 +17,7 @@ def test_every_mutant_is_of_a_text_that_is_there_once_and_names_tests_that_are()
     mutants = read_lists()
     assert len(mutants) >= 100
     for mutant in mutants:
-        mutant.found(ROOT)
+        mutant.changed(ROOT)
         for test in mutant.tests:
             path, _, rest = test.partition("::")
             name = rest.split("::")[-1].partition("[")[0]
@@ -79,6 +79,11 @@ def test_survey_of_tests_that_fail_anyhow_is_refused(tree: Path, tmp_path: Path)
 def test_mutant_whose_text_is_not_there_once_is_named(tree: Path, was: str) -> None:
     with pytest.raises(ListError, match=r"rotten.*not once"):
         mutant("rotten", was, "x").apply(tree)
+
+
+def test_mutant_that_is_no_python_is_refused(tree: Path) -> None:
+    with pytest.raises(ListError, match=r"broken.*not Python"):
+        mutant("broken", "return", "retrun").apply(tree)
 
 
 @pytest.mark.parametrize(
