@@ -282,7 +282,7 @@ def _is_any_value(column: str, beside: Iterable[str]) -> bool:
     """Whether this is the value of an attribute that another column names: of anything."""
     if not _VALUES.intersection(words(column)[-1:]):
         return False
-    return any(_ATTRIBUTES & _said(words(each)[-2:]) for each in beside)
+    return any(_ATTRIBUTES & _said(tuple(words(each)[-2:])) for each in beside)
 
 
 def _is_contents(column: str, kind: sa.types.TypeEngine[Any], table: str) -> bool:
@@ -303,7 +303,8 @@ def _holds_a_long_one(name: str) -> bool:
     return any(each in joined for each in _LONG)
 
 
-def _said(parts: Sequence[str]) -> Set[str]:
+@cache
+def _said(parts: tuple[str, ...]) -> Set[str]:
     """The words, and each two, three and four neighbours together."""
     found = set(parts)
     run = list(parts)

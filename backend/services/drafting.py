@@ -52,8 +52,8 @@ _GUESSED: Final = (
     "TODO: guessed from names. Look whether these rows are the person's, and say how you know"
 )
 _BY_ADDRESS: Final = (
-    "TODO: guessed from names. Is an address never another person's, and always written alike? Say "
-    "how you know"
+    "TODO: guessed from names. Is an address never another person's? Say how you know; with ~ in "
+    "place of = its capitals do not matter"
 )
 _SHARED: Final = (
     "TODO: {} may be shared by several people. Look whether all its rows are the person's, and say "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import sqlalchemy as sa
@@ -84,6 +85,7 @@ def _may_say_type(column: sa.Column[object]) -> bool:
     return isinstance(kind, (sa.String, sa.Integer, sa.types.NullType))
 
 
+@lru_cache(1 << 16)
 def _type_prefix(name: str) -> tuple[tuple[str, ...] | None, bool]:
     """What stands before the words for a type, and whether it is one of Django's content types."""
     found = _parted(name, "type")
@@ -93,6 +95,7 @@ def _type_prefix(name: str) -> tuple[tuple[str, ...] | None, bool]:
     return (found, False) if found and found[-1] in _ALONE else (None, False)
 
 
+@lru_cache(1 << 16)
 def _key_prefix(name: str) -> tuple[str, ...] | None:
     found = _parted(name, "id")
     return found[:-1] if len(found) > 1 and found[-1] in _KEYS else None

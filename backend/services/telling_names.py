@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -211,12 +212,19 @@ BOOKKEEPING: Final = _words_in(
     """
 )
 OURS: Final = "dsar_"
+_KEPT: Final = 1 << 16
 
 
 def words(name: str) -> list[str]:
     """The words of a name, in small letters without accents: of ``lastLoginIP`` last, login, ip."""
+    return list(_words(name))
+
+
+# Names are asked for again and again: a schema may have tens of thousands of columns.
+@lru_cache(_KEPT)
+def _words(name: str) -> tuple[str, ...]:
     parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", _folded(name))
-    return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", parted) if word]
+    return tuple(word.lower() for word in re.split(r"[^A-Za-z0-9]+", parted) if word)
 
 
 def _folded(name: str) -> str:
@@ -232,6 +240,7 @@ _UMLAUTS: Final = str.maketrans(
 )
 
 
+@lru_cache(_KEPT)
 def tells(name: str, listed: frozenset[str]) -> bool:
     """Whether a word of the name, or two or three neighbours together, are on the list."""
     found = words(name)

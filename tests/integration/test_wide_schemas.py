@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from backend.errors import SectionError
 from backend.services import key_guesses
 from backend.services.coverage import check_coverage
 from backend.services.drafting import draft, find_key, find_person
@@ -70,6 +71,10 @@ def drafted(schema: Schema) -> str:
     return draft(schema, person, find_key(person, None))
 
 
+def unusable_sections(runtime: Any) -> Any:
+    raise SectionError("not looked at")
+
+
 def work_of(count: int, folder: Path, monkeypatch: pytest.MonkeyPatch, *, keys: bool) -> int:
     """The calls of a draft and of coverage, without those of reading the schema."""
     url = f"sqlite:///{folder / f'{count}.sqlite3'}"
@@ -90,7 +95,9 @@ def work_of(count: int, folder: Path, monkeypatch: pytest.MonkeyPatch, *, keys: 
         (folder / "sections.toml").write_text(settled(text), "utf-8")
         with monkeypatch.context() as patch:
             patch.setattr("backend.services.coverage.read_schema", lambda *_: again)
-            patch.setattr("backend.services.coverage.collection", lambda _: None)
+            # What reads the database again.
+            patch.setattr("backend.services.coverage.unusable", lambda *_: ())
+            patch.setattr("backend.services.coverage.collection", unusable_sections)
             reports: list[Report] = []
             done += calls_of(lambda: reports.append(check_coverage(services.runtime)))
         assert reports[0].findings == ()
