@@ -38,7 +38,7 @@ from backend.services.sections import (
     left_out,
 )
 from backend.services.snapshot import Snapshot, open_snapshot
-from backend.services.subject_keys import canonical, kind_of, other_writings, same_key
+from backend.services.subject_keys import canonical, kind_of, other_writings
 from backend.services.table_rendering import function_rows, table_renderer
 from backend.services.together import Step, together
 from backend.services.wording import humanised, in_language
@@ -319,9 +319,16 @@ def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
     row = controller.read(lambda connection: together(connection, asked)[0].row)
     if row is None:
         raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
-    if not same_key(row[_OWNER], subject.user_id):
+    if not _is_of(collection, row[_OWNER], subject):
         raise WrongSubject(f"the request {subject.reference_id!r} is another user's")
     return [dump_object({name: plain(value) for name, value in row.items() if name != _OWNER})]
+
+
+def _is_of(collection: Collection, owner: Any, subject: Subject) -> bool:
+    try:
+        return bool(canonical(collection.key, owner) == subject.user_id)
+    except ValueError:
+        return False  # no key of this people's table
 
 
 def own_request(collection: Collection, controller: Controller, reference_id: str) -> Step:

@@ -21,6 +21,7 @@ from backend.models.types import BigKey
 _INT64: Final = range(-(2**63), 2**63)
 _UNSIGNED: Final = range(2**64)
 _WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
+_UUID_TEXT: Final = re.compile(r"[0-9A-Fa-f]{8}(-?)(?:[0-9A-Fa-f]{4}\1){3}[0-9A-Fa-f]{12}")
 _UUID_OCTETS: Final = 16
 _UUID_DIGITS: Final = 32
 _UUID_CHARACTERS: Final = 36
@@ -139,11 +140,20 @@ def _parameter_type(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
     return _AsGiven() if kind_of(column) is KeyKind.ANY else column.type
 
 
-def same_key(left: Any, right: Any) -> bool:
-    """Whether two ways of writing keys write the same one. None is nobody's key."""
-    if left is None or right is None:
+def same_key(value: Any, own: Any) -> bool:
+    """Whether a value names the person whose key, as ``canonical`` reads it, is ``own``.
+
+    Other spellings of a UUID name the same person where the people's key is a UUID. Where it is a
+    text they may be another person's, as texts that differ by capitals are. None is nobody's key.
+    """
+    if value is None or own is None or isinstance(value, bool):
         return False
-    return bool(left == right) or _plain(left) == _plain(right)
+    if isinstance(own, UUID):
+        return _as_uuid(value) == own
+    if isinstance(own, str) and not isinstance(value, str):
+        uuid = _as_uuid(value)
+        return own in ((str(value),) if uuid is None else (str(uuid), uuid.hex))
+    return bool(value == own) or (isinstance(value, str) and value == str(own))
 
 
 def type_like(key: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
@@ -208,14 +218,12 @@ def _text(column: sa.Column[Any], value: Any) -> str:
     return text
 
 
-def _plain(value: Any) -> str:
+def _as_uuid(value: Any) -> UUID | None:
+    """The UUID that a value writes: sixteen octets, or 32 digits with the usual dashes or none."""
+    if isinstance(value, UUID):
+        return value
     if isinstance(value, (bytes, bytearray, memoryview)):
         octets = bytes(value)
-        return str(UUID(bytes=octets)) if len(octets) == _UUID_OCTETS else octets.hex()
-    text = str(value)
-    if len(text) in (_UUID_DIGITS, _UUID_CHARACTERS):
-        try:
-            return str(UUID(text))
-        except ValueError:
-            return text
-    return text
+        return UUID(bytes=octets) if len(octets) == _UUID_OCTETS else None
+    is_uuid = isinstance(value, str) and _UUID_TEXT.fullmatch(value)
+    return UUID(value) if is_uuid else None

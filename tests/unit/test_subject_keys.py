@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -91,15 +92,53 @@ def test_other_writings_are_of_a_uuid_kept_as_text_alone() -> None:
     assert other_writings(column(sa.Uuid()), U) == []
 
 
-def test_same_key_knows_one_key_in_two_writings() -> None:
-    assert same_key(U, str(U))
-    assert same_key(U.bytes, U)
-    assert same_key(U.hex, U)
-    assert same_key("42", 42)
-    assert not same_key(None, None)
-    assert not same_key("42", 43)
-    assert not same_key("z" * 32, U)
-    assert not same_key(b"xy", U)
+@pytest.mark.parametrize(
+    ("value", "own"),
+    [
+        (str(U), U),
+        (str(U).upper(), U),
+        (U.hex, U),
+        (U.bytes, U),
+        (memoryview(U.bytes), U),
+        ("42", 42),
+        (Decimal(42), 42),
+        (42, "42"),
+        (b"twenty octets of key", b"twenty octets of key"),
+        (str(U), str(U)),
+        (U, str(U)),
+        (U, U.hex),
+        (U.bytes, U.hex),
+    ],
+)
+def test_same_key_knows_one_key_in_two_types(value: Any, own: Any) -> None:
+    assert same_key(value, own)
+
+
+@pytest.mark.parametrize(
+    ("value", "own"),
+    [
+        (None, None),
+        (None, "None"),
+        ("43", 42),
+        ("042", 42),
+        (True, 1),
+        (b"xy", "7879"),
+        (b"xy", 7879),
+        (42, "042"),
+        ("z" * 32, U),
+        (b"xy", U),
+        (f"{{{U.hex[:30]}}}", U),
+        (str(U).upper(), str(U)),
+        (U.hex, str(U)),
+        (str(U), U.hex),
+        (U.hex.upper(), U.hex),
+        (U, str(U).upper()),
+        ("Ada", "ada"),
+        ("ada ", "ada"),
+    ],
+)
+def test_same_key_takes_no_other_persons_key_for_ones_own(value: Any, own: Any) -> None:
+    assert not same_key(value, own)
 
 
 @pytest.mark.parametrize(
