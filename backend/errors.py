@@ -33,6 +33,7 @@
     │   ├── SubjectNotInReplica
     │   ├── ReplicaConflict             a hot standby ended a long read
     │   ├── RowsHidden                  a row-level security policy would leave rows out
+    │   ├── SectionFailed               a section's own function could not read what it reads from
     │   ├── VersionDamaged              the file that was just written does not read back
     │   └── ValueUnsupported            a value that no mapping to JSON is documented for
     └── Interrupted                  1  the attempt was stopped; it is nobody's failure
@@ -210,6 +211,19 @@ class RowsHidden(TransientError):
         "as a superuser ALTER ROLE … BYPASSRLS for this role, or let the sections read a view that "
         "the table's owner owns; a policy that shows it every row is not enough"
     )
+
+
+class SectionFailed(TransientError):
+    """``about`` names the section; the function's own ``OSError`` is the cause."""
+
+    code = "section_failed"
+
+    def __init__(self, section: str, error: OSError) -> None:
+        self.about = f"section {section}"
+        super().__init__(
+            f"{self.about}: its function could not read what it reads from "
+            f"({error.strerror or type(error).__name__}); look at that"
+        )
 
 
 class VersionDamaged(TransientError):

@@ -29,6 +29,7 @@ from backend.errors import (
     PermanentError,
     ReplicaConflict,
     RowsHidden,
+    SectionFailed,
     UsageError,
     ValueTooLarge,
 )
@@ -83,7 +84,9 @@ def failure_of(error: BaseException) -> Failure:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     code, kind = _classify(error)
-    about = error.about if isinstance(error, ValueTooLarge) else ""
+    about = error.about if isinstance(error, (ValueTooLarge, SectionFailed)) else ""
+    if isinstance(error, SectionFailed) and error.__cause__ is not None:
+        error = error.__cause__  # which the section's own code raised
     return Failure(code, kind, class_of(error), locations(error.__traceback__), about)
 
 

@@ -39,7 +39,7 @@ from backend.services.sections import (
 )
 from backend.services.snapshot import Snapshot, open_snapshot
 from backend.services.subject_keys import canonical, kind_of, other_writings
-from backend.services.table_rendering import function_rows, table_renderer
+from backend.services.table_rendering import function_rows, table_renderer, yielded_by
 from backend.services.together import Step, together
 from backend.services.wording import humanised, in_language
 
@@ -183,7 +183,7 @@ def preview_rows(collection: Collection, subject: Subject) -> RowCounts:
             ) from None
         for section in collection.sections:
             if not isinstance(section, TableSection):
-                counts.sections[section.name] = sum(1 for _ in section.rows(subject))
+                counts.sections[section.name] = sum(1 for _ in yielded_by(section, subject))
             elif section.database == "source":
                 counts.sections[section.name], left_out = snapshot.count_both(section, subject)
                 if section.leave_out_deleted:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, BinaryIO, Final
 
-from backend.errors import FilesUnavailable
+from backend.errors import SectionFailed
 from backend.services.archive import FileStream
 from backend.services.digest_set import DigestSet
 from backend.services.file_folders import (
@@ -57,10 +58,12 @@ def _go_on() -> None:
 class Listing:
     """The files of one section, as they were packed: a row each, for the recipient.
 
+    ``name``: the section's, or that of the folder within the archive.
     ``absent``: the first of those that are not in, by name and reason.
     """
 
     def __init__(self, folder: str) -> None:
+        self.name = folder
         self._places = Places(folder)
         self._rows = RowSpool()
         self.included = 0
@@ -160,7 +163,7 @@ def function_files(
 ) -> Iterator[FileStream]:
     """The files that a function yields, by name and content.
 
-    Raises ``FilesUnavailable`` for an error of the function's that is of no single file.
+    Raises ``SectionFailed`` for an error of the function's that is of no single file.
     """
     found = iter(files)
     while True:
@@ -170,11 +173,12 @@ def function_files(
         except StopIteration:
             return
         except OSError as error:
-            raise _function_failed(error) from error
-        yield from _packed(listing, {"name": name}, name, _Content(pieces, _reason_of_function))
+            raise SectionFailed(listing.name, error) from error
+        content = _Content(pieces, partial(_reason_of_function, listing.name))
+        yield from _packed(listing, {"name": name}, name, content)
 
 
-def _reason_of_function(error: OSError) -> str:
+def _reason_of_function(section: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return GONE
     if isinstance(error, PermissionError):
@@ -183,14 +187,7 @@ def _reason_of_function(error: OSError) -> str:
         return NO_FILE
     if is_damage(error):
         return BROKEN
-    raise _function_failed(error) from error
-
-
-def _function_failed(error: OSError) -> FilesUnavailable:
-    return FilesUnavailable(
-        "a function that yields files could not read them "
-        f"({error.strerror or type(error).__name__}); look at what it reads from"
-    )
+    raise SectionFailed(section, error) from error
 
 
 def named_files(

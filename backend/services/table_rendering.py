@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.errors import SectionFailed
 from backend.services.base_types import base_type
 from backend.services.columns import ColumnarRows, Unprintable, row_printer
 from backend.services.json_paths import hiding
@@ -239,5 +240,15 @@ def _stays(part: Withheld | Masked, own: frozenset[str]) -> bool:
 
 def function_rows(section: FunctionSection | FilesSection, subject: Subject) -> Iterable[bytes]:
     """A function section's rows, rendered one by one."""
-    for row in section.rows(subject):
+    for row in yielded_by(section, subject):
         yield dump_object({str(name): plain(value) for name, value in row.items()})
+
+
+def yielded_by(
+    section: FunctionSection | FilesSection, subject: Subject
+) -> Iterator[Mapping[str, Any]]:
+    """A function section's rows. Raises ``SectionFailed`` where its function cannot read them."""
+    try:
+        yield from section.rows(subject)
+    except OSError as error:
+        raise SectionFailed(section.name, error) from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import enum
+import errno
 import ipaddress
 import json
 import math
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +20,8 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.errors import ValueUnsupported
+from backend.errors import SectionFailed, ValueUnsupported
+from backend.failures import Kind, failure_of
 from backend.services.columns import ColumnarRows
 from backend.services.rendering import (
     JsonText,
@@ -329,6 +331,21 @@ def test_function_rows_are_rendered_by_the_same_rules() -> None:
         name="f", rows=lambda subject: [{"at": dt.date(2026, 1, 1)}], facts=FACTS
     )
     assert [strict(row) for row in function_rows(made, Subject(7, None))] == [{"at": "2026-01-01"}]
+
+
+def test_function_that_cannot_read_its_rows_is_named_and_its_code_is() -> None:
+    def rows_of_a_share(subject: Subject) -> Iterator[dict[str, Any]]:
+        yield {"at": 1}
+        raise PermissionError(errno.EACCES, "Permission denied", "/srv/ada@example.org")
+
+    made = FunctionSection(name="chats", rows=rows_of_a_share, facts=FACTS)
+    with pytest.raises(SectionFailed, match=r"section chats.*\(Permission denied\)") as raised:
+        list(function_rows(made, Subject(7, None)))
+    failure = failure_of(raised.value)
+    assert (failure.code, failure.kind) == ("section_failed", Kind.TRANSIENT)
+    assert (failure.error_class, failure.about) == ("PermissionError", "section chats")
+    assert "rows_of_a_share" in failure.error_at
+    assert "ada" not in failure.summary() + str(raised.value)
 
 
 def test_renderer_masks_paths_for_everybody_where_no_column_decides() -> None:

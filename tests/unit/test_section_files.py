@@ -17,7 +17,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from backend.errors import FilesUnavailable, KeyNotUsable, SectionError, StoreUnavailable
+from backend.errors import (
+    FilesUnavailable,
+    KeyNotUsable,
+    SectionError,
+    SectionFailed,
+    StoreUnavailable,
+)
 from backend.services import file_folders, section_files
 from backend.services.archive import FileStream
 from backend.services.file_folders import (
@@ -561,9 +567,9 @@ def test_function_whose_store_is_away_ends_the_export() -> None:
         yield "a", iter([b"a"])
         raise PermissionError(errno.EACCES, "x")
 
-    with pytest.raises(FilesUnavailable):
+    with pytest.raises(SectionFailed, match="section uploads"):
         packed(function_files(Listing("uploads"), none()))
-    with pytest.raises(FilesUnavailable):
+    with pytest.raises(SectionFailed, match="section uploads"):
         packed(function_files(Listing("uploads"), [("a", failing_after(0, ConnectionError()))]))
     with pytest.raises(ZeroDivisionError):
         packed(function_files(Listing("uploads"), [("a", failing_after(0, ZeroDivisionError()))]))
