@@ -25,7 +25,7 @@
     │   ├── SubjectAmbiguous            another person's key differs by capitals that are ignored
     │   ├── WrongSubject                the request is another person's
     │   ├── BadReference
-    │   ├── KeyNotUsable                the person's key cannot be a folder's name
+    │   ├── KeyNotUsable                no folder's name, or nothing that user_id can hold
     │   ├── ValueTooLarge               a value that the database cannot hand over at once
     │   ├── NotDecryptable              not encrypted to that key, or cut or altered
     │   └── WrongState                  cancelled, or pruned, or not to be changed from here

@@ -15,9 +15,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
-from backend.errors import BadReference, BusyError, RequestNotFound, UsageError, WrongState
+from backend.errors import (
+    BadReference,
+    BusyError,
+    KeyNotUsable,
+    RequestNotFound,
+    UsageError,
+    WrongState,
+)
 from backend.models import DSARRequest
 from backend.references import is_usable_reference
 from backend.services.control import Controller
@@ -34,6 +41,15 @@ from backend.services.request_summaries import OPEN, SUMMARY_COLUMNS, RequestSum
 _ON_THEIR_WAY: Final = (DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING)
 # Whoever has more open requests than this is told of as many.
 _OTHERS: Final = 20
+# What to do about a column that cannot hold a person's key. SQLite's integers end at 2^63, and
+# what is larger it would round.
+_ONE_OF_ITS_TYPE: Final = "give the column the type of the people's key, such as BIGINT UNSIGNED"
+_WIDER_COLUMN: Final = {
+    "sqlite": "let DSAR_DATABASE_URL name a MariaDB or PostgreSQL, and run dsar migrate there",
+    "postgresql": "ALTER TABLE dsar_requests ALTER COLUMN user_id TYPE text; it holds any key",
+    "mysql": _ONE_OF_ITS_TYPE,
+    "mariadb": _ONE_OF_ITS_TYPE,
+}
 # Without I, L, O, U, 0 and 1: a reference is read out over the telephone.
 _ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -81,8 +97,9 @@ class Requests:
         is returned, whose deadline is the earlier one. Two calls at the same instant may open two
         all the same.
 
-        Raises ``BadReference`` when the reference is unusable or taken, ``UsageError`` for a
-        receipt in the future. Without ``join`` not to be repeated: each call opens a request.
+        Raises ``BadReference`` when the reference is unusable or taken, ``KeyNotUsable`` for a key
+        that the table cannot hold, ``UsageError`` for a receipt in the future. Without ``join``
+        not to be repeated: each call opens a request.
         """
         reference = _new_reference() if reference_id is None else _usable(reference_id)
 
@@ -115,7 +132,17 @@ class Requests:
             raise BadReference(
                 f"the reference {reference} is taken (capitals do not count); choose another"
             ) from None
+        except (DataError, OverflowError) as error:
+            raise self._key_not_held() from error
         return Opened(self.find(opened).request, opened != reference, tuple(others))
+
+    def _key_not_held(self) -> KeyNotUsable:
+        """Of a key past 2^63, which MariaDB's BIGINT UNSIGNED can have, or of another type."""
+        remedy = _WIDER_COLUMN[self._control.engine.dialect.name]
+        return KeyNotUsable(
+            "dsar_requests.user_id cannot hold this person's key, so no request was opened; "
+            f"{remedy}"
+        )
 
     def _open_of(self, connection: Connection, user_id: Any) -> dict[str, str]:
         """The references and states of a person's open requests, the oldest first."""

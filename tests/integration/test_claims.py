@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backend.errors import BusyError, RequestNotFound, Superseded, WrongState
+from backend.errors import BusyError, KeyNotUsable, RequestNotFound, Superseded, WrongState
 from backend.failures import Failure, Kind
 from backend.services.assembly import Services
 from backend.services.claims import MAX_INTERRUPTIONS, Claims
@@ -306,6 +306,30 @@ def test_reclaim_row_locked_by_a_frozen_worker_is_passed_over(server_world: Worl
         assert len(services.claims.reclaim_expired(limit=10, repair_link=nothing)) == 1
     assert world.row("DEAD")["status"] == "pending"
     assert world.row("FROZEN")["status"] == "processing"
+
+
+WIDER_COLUMN = {
+    "postgresql": "ALTER TABLE dsar_requests ALTER COLUMN user_id TYPE text",
+    "mysql": "ALTER TABLE dsar_requests MODIFY user_id BIGINT UNSIGNED",
+}
+
+
+@pytest.mark.parametrize("key", [2**63, 2**64 - 1])
+def test_open_for_a_key_that_the_column_cannot_hold_says_what_to_do(world: World, key: int) -> None:
+    with world.services() as services:
+        requests = Requests(services.controller)
+        with pytest.raises(KeyNotUsable, match=r"dsar_requests.user_id cannot hold") as raised:
+            requests.open(key, reference_id="R")
+        assert str(key) not in str(raised.value)
+        with pytest.raises(RequestNotFound):
+            requests.find("R")
+        requests.open(2**63 - 1, reference_id="LARGEST")
+        kind = world.engine.dialect.name
+        if remedy := WIDER_COLUMN.get("mysql" if kind == "mariadb" else kind):
+            with world.begin() as connection:
+                connection.exec_driver_sql(remedy)
+            requests.open(key, reference_id="R")
+            assert str(world.row("R")["user_id"]) == str(key)
 
 
 def test_retry_and_cancel_obey_the_state(world: World) -> None:
