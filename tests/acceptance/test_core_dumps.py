@@ -92,6 +92,7 @@ def _hard() -> int:
 def test_start_forbids_dumps_by_limit_and_by_flag(module: str) -> None:
     """The limit is ignored where dumps go to a program; the flag is not."""
     script = (
+        "import resource; most = resource.getrlimit(4)[1]; resource.setrlimit(4, (most, most))\n"
         f"import sys; sys.argv = ['x', '--version']\nimport {module} as m, atexit\n"
         f"atexit.register(lambda: exec({_DUMPABLE!r}))\nm.main()"
     )

@@ -59,6 +59,15 @@ def test_visible_text_keeps_every_script(text: str) -> None:
     assert visible(text) == text
 
 
+@pytest.mark.parametrize(
+    "char", [*"\u034f\u115f\u1160\u17b4\u2800\u3164\uffa0", "\ue000", "\uffff"]
+)
+def test_visible_text_shows_what_has_no_shape_as_an_escape(char: str) -> None:
+    escape = f"\\u{ord(char):04x}"
+    assert visible(f"R-{char}1") == f"R-{escape}1"
+    assert visible_json(f'"R-{char}1"') == f'"R-{escape}1"'
+
+
 @given(st.dictionaries(st.text(st.characters()), st.text(st.characters())))
 def test_visible_json_means_what_it_meant(value: dict[str, str]) -> None:
     shown = visible_json(json.dumps(value, ensure_ascii=False, indent=2))

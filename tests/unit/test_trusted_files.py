@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import pytest
 from backend.errors import SettingsError
 from backend.services.sections_file import read_sections_file
 from backend.settings import load_settings
-from backend.trusted_files import require_trusted
+from backend.trusted_files import _is_own_group, require_trusted
 
 _ANOTHER = 54321
 
@@ -50,6 +52,7 @@ def linked(path: Path) -> None:
     [
         (lambda path: opened(path, 0o666), "chmod o-w {}"),
         (lambda path: opened(path, 0o602), "chmod o-w {}"),
+        (lambda path: opened(path, 0o1666), "chmod o-w {}"),
         (lambda path: opened(path.parent, 0o777), "chmod o-w {folder}"),
         (lambda path: opened(path.parent.parent, 0o733), "chmod o-w {above}"),
         (linked, "chmod o-w {folder}/target"),
@@ -125,6 +128,20 @@ def test_file_that_a_group_may_write_is_taken_only_if_the_group_is_ones_own(
     monkeypatch.setattr("backend.trusted_files._is_own_group", lambda path, gid: False)
     with pytest.raises(SettingsError, match=r"written by the group .*; chmod g-w "):
         require_trusted(path, "a file")
+
+
+def test_group_of_a_file_is_ones_own_by_its_name_and_members(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    groups = {1: (me, []), 2: (me, [me, "root"]), 3: (me, [me, "eve"]), 4: ("staff", [me])}
+    monkeypatch.setattr(
+        grp, "getgrgid", lambda gid: grp.struct_group((groups[gid][0], "x", gid, groups[gid][1]))
+    )
+    path = str(folder)
+    assert [_is_own_group(path, gid) for gid in (0, 1, 2, 3, 4)] == [True, True, True, False, False]
+    monkeypatch.setattr(os, "getxattr", lambda path, name: b"an ACL")
+    assert not _is_own_group(path, 1) and not _is_own_group(path, 0)
 
 
 @pytest.mark.skipif(shutil.which("setfacl") is None, reason="needs setfacl")
