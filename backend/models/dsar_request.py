@@ -72,6 +72,7 @@ class DSARRequest(Model):
     export_state: Mapped[str | None] = mapped_column(sa.String(20))
     export_claim_token: Mapped[int | None] = mapped_column(sa.BigInteger)
     export_sha256: Mapped[str | None] = mapped_column(sa.String(64))
+    export_subject_digest: Mapped[str | None] = mapped_column(sa.String(64))
 
     extended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     extension_months: Mapped[int] = mapped_column(sa.Integer, server_default="0")

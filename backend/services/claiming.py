@@ -29,6 +29,7 @@ from backend.services.request_rows import (
     reference_is,
 )
 from backend.services.retry_policy import RetryPolicy
+from backend.services.subject_digest import digest_key
 from backend.services.together import Step, together
 
 _PENDING: Final = DSARRequest.STATUS_PENDING
@@ -90,7 +91,13 @@ class Claiming:
         self._due_after = self._due.where(
             r.requested_at >= time, sa.tuple_(r.requested_at, r.id) > sa.tuple_(time, after)
         )
-        self._lock = sa.select(r.id, now).where(IS_CURRENT).with_for_update()
+        # Who it is about, for ``same_subject``, and what the digest of that is keyed with: read by
+        # the statement that every later write begins with.
+        self._lock = (
+            sa.select(r.id, now, r.user_id, r.gdpr_reference_id, digest_key.label("digest_key"))
+            .where(IS_CURRENT)
+            .with_for_update()
+        )
 
     def claim_due(
         self, cutoff: datetime, *, worker: str, sweep_id: str | None = None

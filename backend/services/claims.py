@@ -11,17 +11,17 @@ What two workers compare is the database's time, read once per transaction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from backend.errors import Superseded
-from backend.failures import Failure
+from backend.errors import WrongSubject
+from backend.failures import Failure, failure_of
 from backend.models import DSARAttempt, DSARRequest
-from backend.services.recording import Recording
+from backend.services.recording import Recording, wrong_subject
 from backend.services.request_rows import (
     CLAIM_COLUMNS,
     REQUESTS,
@@ -34,6 +34,8 @@ from backend.services.request_rows import (
     expired,
     lost_claim,
     recorded_token,
+    reference_is,
+    same_subject,
 )
 
 _PENDING: Final = DSARRequest.STATUS_PENDING
@@ -60,11 +62,13 @@ class Disposal:
     """What became of a claim that did not complete.
 
     ``outcome`` is one of ``DSARAttempt.OUTCOME_*``; ``retry_in_seconds`` is None where nothing is
-    planned (failed, released, or the earlier record stands).
+    planned (failed, released, or the earlier record stands). ``wrong_subject`` is set where the row
+    names another person or reference by now: it failed for that, whatever else had happened.
     """
 
     outcome: str
     retry_in_seconds: float | None = None
+    wrong_subject: WrongSubject | None = None
 
 
 RepairLink = Callable[[str, int, int | None], object]
@@ -76,34 +80,61 @@ class Claims(Recording):
     # -- holding -----------------------------------------------------------------------------
 
     def renew(self, claim: Claim) -> None:
-        """Extend the lease from now. Raises ``Superseded`` when the claim is no longer current."""
+        """Extend the lease from now.
 
-        def extend(connection: Connection) -> int:
-            expires = self._control.now(connection) + self._lease
-            return connection.execute(
-                sa.update(REQUESTS).where(current(claim)).values(lease_expires_at=expires)
-            ).rowcount
+        Raises ``Superseded`` when the claim is no longer current, ``WrongSubject`` when its row
+        names another person or reference by now: the work is in vain.
+        """
 
-        if self._control.run(extend) != 1:
-            raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
+        def extend(connection: Connection) -> None:
+            row = self._lock_current(connection, claim)
+            if not same_subject(claim, row):
+                raise wrong_subject(claim)
+            connection.execute(
+                sa.update(REQUESTS)
+                .where(current(claim))
+                .values(lease_expires_at=row["now"] + self._lease)
+            )
+
+        self._control.run(extend)
 
     # -- ending ------------------------------------------------------------------------------
 
     def dispose(self, claim: Claim, failure: Failure, *, permanent: bool) -> Disposal:
         """End a claim whose attempt failed: plan a retry, or fail for good.
 
-        A request that was completed before stays so, its record untouched. Raises ``Superseded``
-        when the claim is no longer current.
+        A request that was completed before stays so, its record untouched. Where its row names
+        another person or reference by now, it fails for good as ``wrong_subject``. Raises
+        ``Superseded`` when the claim is no longer current.
         """
         delay = None if permanent else self._policy.delay_seconds(claim.attempt)
 
         def write(connection: Connection) -> Disposal:
-            now = self._lock_current(connection, claim)["now"]
-            disposal = self._after_failure(connection, claim, failure.summary(), now, delay)
-            end_attempt(connection, claim, now, disposal.outcome, **error_columns(failure))
-            return disposal
+            row = self._lock_current(connection, claim)
+            if not same_subject(claim, row):
+                return self._fail_as_wrong(connection, claim, row["now"])
+            return self._fail(connection, claim, failure, row["now"], delay)
 
         return self._control.run(write)
+
+    def _fail(
+        self,
+        connection: Connection,
+        claim: Claim,
+        failure: Failure,
+        now: datetime,
+        delay: float | None,
+    ) -> Disposal:
+        disposal = self._after_failure(connection, claim, failure.summary(), now, delay)
+        end_attempt(connection, claim, now, disposal.outcome, **error_columns(failure))
+        return disposal
+
+    def _fail_as_wrong(self, connection: Connection, claim: Claim, now: datetime) -> Disposal:
+        """End a claim whose locked row names another person or reference than it was taken for."""
+        error = wrong_subject(claim)
+        return replace(
+            self._fail(connection, claim, failure_of(error), now, None), wrong_subject=error
+        )
 
     def _after_failure(
         self,
@@ -134,12 +165,17 @@ class Claims(Recording):
         """Give a claim back unused: the request is as it was, and the attempt does not count.
 
         ``interrupted`` says that a drain did it; past ``MAX_INTERRUPTIONS`` of these the request
-        backs off. Raises ``Superseded`` when the claim is no longer current.
+        backs off. Where the row names another person or reference by now, the request fails as
+        ``wrong_subject`` instead: whom to export is for an operator to say. Raises ``Superseded``
+        when the claim is no longer current.
         """
         times = claim.interruptions + 1 if interrupted else 0
 
         def write(connection: Connection) -> Disposal:
-            now = self._lock_current(connection, claim)["now"]
+            row = self._lock_current(connection, claim)
+            now = row["now"]
+            if not same_subject(claim, row):
+                return self._fail_as_wrong(connection, claim, now)
             delay = None
             values: dict[str, Any] = {"status": claim.claimed_from}
             if interrupted:
@@ -167,21 +203,45 @@ class Claims(Recording):
 
         self._control.run(write)
 
-    def relink(self, request_id: int, repair_link: RepairLink) -> bool:
+    def relink(self, request_id: int, repair_link: RepairLink, *, wait: bool = True) -> bool | None:
         """Make the public link what the record says, with the row locked.
 
         For a publisher whose COMMIT failed, and for ``verify``. Returns what ``repair_link``
         says: whether the link had to be changed. A request that is gone has nothing to repair.
+        Without ``wait`` None is returned, and nothing done, where another transaction holds the
+        row locked (on SQLite ``DatabaseBusy`` is raised all the same).
         """
 
-        def write(connection: Connection) -> bool:
+        def write(connection: Connection) -> bool | None:
             query = sa.select(*CLAIM_COLUMNS).where(REQUESTS.c.id == request_id)
-            row = connection.execute(query.with_for_update()).mappings().first()
-            if row is None or row["gdpr_reference_id"] is None:
+            locking = query.with_for_update(skip_locked=not wait)
+            row = connection.execute(locking).mappings().first()
+            if row is None:
+                return None if not wait and connection.execute(query).first() else False
+            if row["gdpr_reference_id"] is None:
                 return False
             return bool(repair_link(row["gdpr_reference_id"], request_id, recorded_token(row)))
 
         return self._control.run(write)
+
+    def relink_reference(
+        self, reference_id: str, version: tuple[int, int], repair_link: RepairLink
+    ) -> None:
+        """Make the link of a reference what the record of its request says, with the row locked.
+
+        For a claim that had put its ``version`` (request id and token) there, and whose request
+        goes by another reference now. Without a request of that reference the link goes.
+        """
+
+        def write(connection: Connection) -> None:
+            query = sa.select(*CLAIM_COLUMNS).where(reference_is(self._control, reference_id))
+            row = connection.execute(query.with_for_update()).mappings().first()
+            if row is None:
+                repair_link(reference_id, version[0], None)
+            elif row["id"] != version[0]:
+                repair_link(row["gdpr_reference_id"], row["id"], recorded_token(row))
+
+        self._control.run(write)
 
     # -- reclaiming --------------------------------------------------------------------------
 

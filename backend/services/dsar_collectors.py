@@ -204,6 +204,7 @@ DSAR_REQUEST: Final = TableSection(
             "export_state",
             "export_claim_token",
             "export_sha256",
+            "export_subject_digest",
         ),
         _INTERNAL,
     ),

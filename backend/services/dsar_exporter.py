@@ -281,6 +281,8 @@ class _Attempt:
             self._delete_own_files()
             try:
                 disposal, trouble = self._dispose(error, failure)
+                if disposal.wrong_subject is not None:
+                    error, failure = disposal.wrong_subject, failure_of(disposal.wrong_subject)
             except Superseded:
                 disposal = Disposal(DSARAttempt.OUTCOME_SUPERSEDED)
                 self._abandon()
@@ -334,11 +336,20 @@ class _Attempt:
         return trouble_around(self._services, self._claim)
 
     def _delete_own_files(self) -> None:
-        """Delete what this claim staged, and make the link what the record says."""
-        claim = self._claim
+        """Delete what this claim staged, and make the link what the record says.
+
+        A claim that was published and came to nothing may have been so under a reference that is
+        another request's by now: that one's link is made what its own record says.
+        """
+        claim, repair = self._claim, self._store.repair_link
+        version = (claim.request_id, claim.token)
+        reference = claim.reference_id if is_usable_reference(claim.reference_id or "") else None
         try:
-            self._store.delete(claim.request_id, claim.token)
-            self._claims.relink(claim.request_id, self._store.repair_link)
+            astray = reference is not None and self._store.links_to(reference, version)
+            self._store.delete(*version)
+            self._claims.relink(claim.request_id, repair)
+            if astray and reference is not None:
+                self._claims.relink_reference(reference, version, repair)
         except (DSARError, DBAPIError) as error:
             log.warning("cleanup_failed", error_code=failure_of(error).code)
 

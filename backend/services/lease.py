@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from backend.clock import Clock
-from backend.errors import DeadlineExceeded, Drained, LeaseLost, Superseded
+from backend.errors import DeadlineExceeded, Drained, LeaseLost, Superseded, WrongSubject
 from backend.failures import class_of, failure_of
 from backend.logs import get_logger
 from backend.services.claims import Claims
@@ -76,7 +76,7 @@ class LeaseKeeper:
         self._renewed_at = clock.monotonic()
         self._deadline = self._renewed_at + timeout_seconds
         self._hung_at = self._deadline + min(HANG_GRACE_SECONDS, timeout_seconds)
-        self._lost: Superseded | None = None
+        self._lost: Superseded | WrongSubject | None = None
         self._renewer: _Renewer | None = None
         self.due_at = 0.0
 
@@ -94,7 +94,8 @@ class LeaseKeeper:
     def checkpoint(self) -> None:
         """Raise when the export must stop here.
 
-        ``Superseded``: the claim is no longer ours; ``LeaseLost``: it could not be renewed in
+        ``Superseded``: the claim is no longer ours; ``WrongSubject``: its row names another person
+        or reference by now; ``LeaseLost``: it could not be renewed in
         time; ``DeadlineExceeded``; ``Drained``: the process was asked to stop and its grace is
         over.
         """
@@ -125,9 +126,9 @@ class LeaseKeeper:
     def _renew(self, now: float) -> None:
         try:
             self._claims.renew(self._claim)
-        except Superseded as lost:
+        except (Superseded, WrongSubject) as lost:
             self._lost = lost
-            log.warning("claim_superseded", **_ids(self._claim))
+            log.warning("claim_superseded", error_code=lost.code, **_ids(self._claim))
         except Exception as error:
             # Whatever it was, the next renewal may work; checkpoint counts the time.
             log.warning(

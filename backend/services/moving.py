@@ -28,12 +28,13 @@ from backend.engines import (
     named_errors,
 )
 from backend.errors import BusyError, SchemaError, UsageError, WrongState
-from backend.migrations.runner import KeyType, migrate
+from backend.migrations.runner import VERSION_TABLE, KeyType, migrate
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
 from backend.services.control import Controller
 from backend.services.outlook import look
-from backend.services.ownership import DATABASE_ID, VERSIONS
+from backend.services.ownership import DATABASE_ID
 from backend.services.request_rows import ATTEMPTS, REQUESTS
+from backend.services.subject_digest import DIGEST_KEY
 from backend.settings import Settings
 
 TARGET: Final = "--to"
@@ -269,9 +270,14 @@ def _compare(read: dict[str, int], written: dict[str, int]) -> None:
 
 
 def _name_alike(reading: Connection, writing: Connection) -> None:
-    """Let the export root, which is the old database's, be the new one's, too."""
-    name = reading.execute(sa.select(DATABASE_ID).select_from(VERSIONS)).scalar_one()
-    writing.execute(sa.update(VERSIONS).values({DATABASE_ID: name}))
+    """Let the export root, which is the old database's, be the new one's, too.
+
+    With what the digests are keyed with, that say whose data it holds.
+    """
+    columns = [sa.column(each.name, sa.String) for each in (DATABASE_ID, DIGEST_KEY)]
+    versions = sa.table(VERSION_TABLE, *columns)
+    row = reading.execute(sa.select(*columns)).mappings().one()
+    writing.execute(sa.update(versions).values(dict(row)))
 
 
 def _go_on_numbering(writing: Connection) -> None:

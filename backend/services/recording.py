@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from backend.errors import DatabaseBusy, DatabaseUnreachable, Superseded
+from backend.errors import DatabaseBusy, DatabaseUnreachable, Superseded, WrongSubject
 from backend.models import DSARAttempt, DSARRequest
 from backend.services.claiming import Claiming, Following
 from backend.services.control import aware
@@ -21,9 +20,12 @@ from backend.services.request_rows import (
     REQUESTS,
     UNCLAIMED,
     Claim,
+    ReadRow,
     ending_attempt,
     key_of,
+    same_subject,
 )
+from backend.services.subject_digest import subject_digest
 from backend.services.together import Answer, Step, together
 
 _PROCESSING: Final = DSARRequest.STATUS_PROCESSING
@@ -81,7 +83,8 @@ class Recording(Claiming):
         ``publish`` points the public link at the version and returns where it is; it is called
         with the row locked, and may be called again. ``following`` is the claim to take in the
         same transaction, so that COMMIT decides about both; its fields are set on return. Raises
-        ``Superseded`` when the claim is no longer current (nothing was recorded);
+        ``Superseded`` when the claim is no longer current, and ``WrongSubject`` when its row names
+        another person or reference by now (nothing was recorded);
         ``OutcomeUnknown`` when the answer to the COMMIT was lost and ``patience``, called before
         every further look, raised that: a claim that followed, if it took effect, is reclaimed.
         ``rows`` and ``files_not_included`` (how many the version lacks) are noted in the trail.
@@ -116,7 +119,10 @@ class Recording(Claiming):
     ) -> None:
         claim, version = exported.claim, exported.version
         tried.times, tried.looked, tried.claim = tried.times + 1, False, None
-        now = self._lock_current(connection, claim)["now"]
+        row = self._lock_current(connection, claim)
+        if not same_subject(claim, row):
+            raise wrong_subject(claim)
+        now = row["now"]
         tried.path = exported.publish()
         ended = {
             "rows": exported.rows,
@@ -125,7 +131,7 @@ class Recording(Claiming):
             "files_not_included": exported.files_not_included,
         }
         steps = (
-            self._recording(claim, version, tried.path, now),
+            self._recording(claim, version, tried.path, row),
             ending_attempt(claim, now, DSARAttempt.OUTCOME_COMPLETED, **ended),
         )
         # Only at the first try: no record fails for the sake of the next claim.
@@ -170,7 +176,8 @@ class Recording(Claiming):
                 raise Superseded("the claim was taken over while its record was in doubt")
             return False
 
-    def _recording(self, claim: Claim, version: Version, path: str, now: datetime) -> Step:
+    def _recording(self, claim: Claim, version: Version, path: str, row: ReadRow) -> Step:
+        now, key = row["now"], row["digest_key"]
         recorded = {
             "status": _COMPLETED,
             "exported_at": now,
@@ -178,6 +185,9 @@ class Recording(Claiming):
             "export_sha256": version.sha256,
             "export_storage_path": path,
             "export_claim_token": claim.token,
+            "export_subject_digest": subject_digest(
+                key, claim.request_id, claim.token, claim.user_id
+            ),
             "export_state": DSARRequest.EXPORT_RECORDED,
             "last_error": None,
             "at": now,
@@ -191,9 +201,20 @@ class Recording(Claiming):
             raise Superseded("the claim is no longer current")
         return answers
 
-    def _lock_current(self, connection: Connection, claim: Claim) -> dict[str, Any]:
-        """Lock the claim's row. Raises ``Superseded`` unless the claim is still current."""
+    def _lock_current(self, connection: Connection, claim: Claim) -> ReadRow:
+        """Lock the claim's row. Raises ``Superseded`` unless the claim is still current.
+
+        Who the row names by now is for the caller to compare: see ``same_subject``.
+        """
         row = together(connection, (self._lock, key_of(claim)))[0].row
         if row is None:
             raise Superseded("the claim is no longer current: cancelled, deleted or taken over")
-        return {"now": aware(row["now"])}
+        return {**row, "now": aware(row["now"])}
+
+
+def wrong_subject(claim: Claim) -> WrongSubject:
+    """What ends a claim whose row names another person or another reference by now."""
+    return WrongSubject(
+        f"request {claim.request_id} names another person or reference than it did when it was "
+        "claimed; nothing was published. Find out who changed it and which is right, then retry it"
+    )

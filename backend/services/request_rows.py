@@ -72,6 +72,21 @@ def key_of(claim: Claim) -> dict[str, int]:
     return {"of_request": claim.request_id, "of_token": claim.token}
 
 
+def same_subject(claim: Claim, row: ReadRow) -> bool:
+    """Whether a locked row still names the person and the reference that it was claimed for.
+
+    Compared here and not by the database, whose collation may take two for one; of another type it
+    is another value.
+    """
+    return _is_same(row["user_id"], claim.user_id) and _is_same(
+        row["gdpr_reference_id"], claim.reference_id
+    )
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    return type(left) is type(right) and bool(left == right)
+
+
 def expired(now: Any) -> sa.ColumnElement[bool]:
     """Processing, and nobody renews it. Without a lease it was put so by another program."""
     r = REQUESTS.c
@@ -91,6 +106,14 @@ def reference_is(
     column = REQUESTS.c.gdpr_reference_id
     wanted = as_indexed(control, reference_id) if isinstance(reference_id, str) else reference_id
     return (sa.func.lower(column) if _by_lower(control) else column) == wanted
+
+
+def is_reference(found: str | None, wanted: str) -> bool:
+    """Whether a row that ``reference_is`` found goes by that reference.
+
+    To be asked of each: MariaDB's collation may take other letters for one, too, and blanks.
+    """
+    return found is not None and found.lower() == wanted.lower()
 
 
 def as_indexed(control: Controller, reference_id: str) -> str:

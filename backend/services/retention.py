@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -20,6 +20,7 @@ from backend.services.claims import Claims
 from backend.services.control import Controller
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, StoredFile
 from backend.services.ownership import require_own_root
+from backend.services.public_links import PublicLinks
 from backend.services.request_rows import ATTEMPTS, REQUESTS, recorded_token, retention_order
 
 SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
@@ -55,7 +56,7 @@ class Retention:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._control = controller
-        self._claims = claims
+        self._links = PublicLinks(controller, claims, store, stop=stop)
         self._store = store
         self._days = retention_days
         self._stop = stop
@@ -87,14 +88,15 @@ class Retention:
         while not self._stop() and self._prune_one():
             pruned += 1
         leftovers = self._delete_leftovers()
-        return PruneResult(pruned, leftovers, self._mend_links(), self._delete_trail())
+        links = self._links.repair_all(orphans=True).repaired
+        return PruneResult(pruned, leftovers, links, self._delete_trail())
 
     def _prune_one(self) -> bool:
         taken = self._control.run(self._mark_pruned)
         if taken is None:
             return False
         self._store.delete(taken["id"], taken["export_claim_token"] or ADOPTED_TOKEN)
-        self._claims.relink(taken["id"], self._store.repair_link)
+        self._links.repair(taken["id"])
         return True
 
     def _mark_pruned(self, connection: Connection) -> RowMapping | None:
@@ -128,7 +130,11 @@ class Retention:
             connection.execute(
                 sa.update(REQUESTS)
                 .where(r.id == row["id"])
-                .values(export_state=DSARRequest.EXPORT_PRUNED, export_storage_path=None)
+                .values(
+                    export_state=DSARRequest.EXPORT_PRUNED,
+                    export_storage_path=None,
+                    export_subject_digest=None,
+                )
             )
         return row
 
@@ -161,42 +167,6 @@ class Retention:
         for found in unwanted:
             self._store.delete_file(found)
         return len(unwanted)
-
-    def _mend_links(self) -> int:
-        """Make every public link what its record says; delete the links of nobody."""
-        mended = 0
-        batch: list[str] = []
-        for reference in self._store.public_references():
-            batch.append(reference)
-            if self._stop():
-                return mended
-            if len(batch) == _BATCH:
-                mended += self._mend_batch(batch)
-                batch = []
-        return mended + self._mend_batch(batch)
-
-    def _mend_batch(self, references: list[str]) -> int:
-        lowered = {reference.lower(): reference for reference in references}
-        reference = REQUESTS.c.gdpr_reference_id
-        column: sa.ColumnElement[Any] = reference
-        if self._control.engine.dialect.name in ("sqlite", "postgresql"):
-            column = sa.func.lower(reference)
-        query = sa.select(
-            REQUESTS.c.id, reference, REQUESTS.c.export_state, REQUESTS.c.export_claim_token
-        ).where(column.in_(lowered))
-        rows = self._control.read(lambda c: c.execute(query).mappings().all())
-        mended = 0
-        for row in rows:
-            exact = row["gdpr_reference_id"]
-            if lowered.pop(exact.lower(), None) != exact:
-                continue
-            token = recorded_token(row)
-            if token is None or not self._store.links_to(exact, (row["id"], token)):
-                mended += self._claims.relink(row["id"], self._store.repair_link)
-        for orphan in lowered.values():
-            self._store.unlink_public(orphan)
-            mended += 1
-        return mended
 
     def _delete_trail(self) -> int:
         def delete(connection: Connection) -> int:

@@ -227,3 +227,11 @@ def _as_uuid(value: Any) -> UUID | None:
         return UUID(bytes=octets) if len(octets) == _UUID_OCTETS else None
     is_uuid = isinstance(value, str) and _UUID_TEXT.fullmatch(value)
     return UUID(value) if is_uuid else None
+
+
+def plain_key(value: Any) -> str:
+    """A key as a text that is the same for every way of writing it."""
+    found = _as_uuid(value)
+    if found is not None:
+        return str(found)
+    return value.hex() if isinstance(value, (bytes, bytearray, memoryview)) else str(value)
