@@ -43,16 +43,14 @@ from backend.cli.progress import progress
 from backend.cli.report_commands import report
 from backend.cli.section_commands import coverage, prove, sections
 from backend.cli.store_commands import COMMANDS as STORE_COMMANDS
+from backend.cli.subject_notes import notes_on, subject_states_of, told_of_subject, warn_of_newer
 from backend.extensions import current_runtime
 from backend.models import DSARRequest
-from backend.services.control import Controller
 from backend.settings import load_settings, unknown_keys
 from backend.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from backend.services.request_summaries import RequestSummary
+    pass
 
 STATUSES = (
     DSARRequest.STATUS_PENDING,
@@ -146,8 +144,8 @@ def request(
     with operator() as requests:
         declared = collection(current_runtime())
         # Whether there is such a user is known before the request is opened rather than after.
-        subject = find_subject(declared, declared.subject(user_id, None))
         at = None if received_at is None else instant_of(received_at)
+        subject, newer = find_subject(declared, declared.subject(user_id, None), at)
         opened = requests.open(
             subject.user_id,
             reference_id=reference,
@@ -155,7 +153,14 @@ def request(
             join=current_runtime().settings.join_open_requests,
         )
     others = ", ".join(opened.other_open)
-    print_request(opened.request, json_wanted, joined=opened.joined, other_open=opened.other_open)
+    print_request(
+        opened.request,
+        json_wanted,
+        joined=opened.joined,
+        other_open=opened.other_open,
+        person_newer=newer,
+    )
+    warn_of_newer(newer)
     if opened.joined:
         say("note: no new request: it joins the person's open one", err=True)
     if others:
@@ -217,7 +222,9 @@ def export(reference_id: str) -> None:
     with services(), progress("exporting") as line:
         result = persist_dsar_export(reference_id, watch=Watch(progress=line.rows))
     shown = ("ok", "file_path", "bytes", "reference_id", "meta", "error", "error_code", "outcome")
-    print_json({name: result[name] for name in shown if name in result})
+    more = [name for name in ("person_newer",) if result.get(name) in ("yes", "maybe")]
+    print_json({name: result[name] for name in (*shown, *more) if name in result})
+    warn_of_newer(result.get("person_newer"))
     if not result["ok"]:
         say(f"error: {result['error']}", err=True)
         sys.exit(result["exit_code"])
@@ -248,7 +255,7 @@ def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> N
     with operator() as requests:
         found = requests.list(statuses=statuses or None, limit=limit)
         counts = requests.counts()
-        gone = _without_subject(found)
+        states = subject_states_of(found)
         rows = [
             (
                 each.reference_id,
@@ -258,7 +265,7 @@ def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> N
                 each.attempts,
                 each.next_attempt_at,
                 (each.last_error or "").partition(" ")[0],
-                _notes(each, gone),
+                notes_on(each, states),
             )
             for each in found
         ]
@@ -266,10 +273,7 @@ def list_requests(statuses: tuple[str, ...], limit: int, json_wanted: bool) -> N
     note = ", ".join(f"{status}: {count:,}" for status, count in sorted(counts.items()))
     show(
         {
-            "requests": [
-                asdict(each) | {"subject_gone": gone and gone.get(each.request_id)}
-                for each in found
-            ],
+            "requests": [asdict(each) | told_of_subject(each, states) for each in found],
             "counts": counts,
         },
         json_wanted,
@@ -295,11 +299,13 @@ def show_request(reference_id: str, json_wanted: bool) -> None:
     """
     with operator() as requests:
         details = requests.find(reference_id)
+        states = subject_states_of([details.request])
+    request = asdict(details.request) | told_of_subject(details.request, states)
     columns = ("attempt", "worker", "started_at", "outcome", "duration_ms", "bytes", "error_code")
     lacking = "files_not_included"
 
     def on_terminal() -> None:
-        print_table("request", ("what", "value"), list(asdict(details.request).items()))
+        print_table("request", ("what", "value"), list(request.items()))
         rows = [
             [*(attempt[column] for column in columns), attempt[lacking] or None]
             for attempt in details.attempts
@@ -308,10 +314,11 @@ def show_request(reference_id: str, json_wanted: bool) -> None:
         print_table("attempts", (*columns, lacking), rows, optional=optional)
 
     show(
-        {"request": asdict(details.request), "attempts": list(details.attempts)},
+        {"request": request, "attempts": list(details.attempts)},
         json_wanted,
         on_terminal,
     )
+    warn_of_newer(request["person_newer"])
 
 
 @dsar.command()
@@ -344,31 +351,6 @@ def cancel(reference_id: str, json_wanted: bool) -> None:
 
 for _command in (*STORE_COMMANDS, *OPERATOR_COMMANDS):
     dsar.add_command(_command)
-
-
-def _without_subject(found: Sequence[RequestSummary]) -> dict[int, bool] | None:
-    """Of each open request listed, whether its person is gone; None when nobody can tell."""
-    from backend.services.dsar_collectors import collection
-    from backend.services.open_requests import without_subject
-    from backend.services.request_summaries import OPEN
-
-    runtime = current_runtime()
-    listed = [each.request_id for each in found if each.status in OPEN]
-    key = collection(runtime).key
-    gone = without_subject(Controller(runtime.control, runtime.clock), runtime.source, key, listed)
-    return None if gone is None else {each: each in gone for each in listed}
-
-
-def _notes(each: RequestSummary, gone: dict[int, bool] | None) -> str:
-    notes = {
-        "no date of receipt": True if each.requested_at is None else None,
-        "person gone": True if gone and gone.get(each.request_id) else None,
-        "held": each.held_at,
-        "extended": each.extended_at,
-        "handed over": each.delivered_at,
-        "legal hold": each.legal_hold_at,
-    }
-    return ", ".join(note for note, at in notes.items() if at is not None)
 
 
 for _command in (*CASE_COMMANDS, coverage, decrypt, prove, report, schema, sections):

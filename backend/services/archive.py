@@ -80,7 +80,8 @@ class Packed:
     ``sections``: rows, bytes, SHA-256 and facts of each. ``files``: bytes and SHA-256 of each,
     those of ``closing`` aside, and of what lists name the first 1,000. ``included``, ``absent``:
     how many files each list says are in, and are not. ``rows``: of all sections. ``size``: the
-    whole archive's.
+    whole archive's. ``person_newer``: whether the person's row was made after their request's
+    receipt.
     """
 
     rows: int = 0
@@ -89,6 +90,7 @@ class Packed:
     included: dict[str, int] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
     size: int = 0
+    person_newer: str | None = None
 
     @property
     def files_not_included(self) -> int:

@@ -25,6 +25,7 @@ from backend.services.request_rows import (
     Claim,
     ReadRow,
     claim_of,
+    is_reference,
     recorded_token,
     reference_is,
 )
@@ -140,7 +141,9 @@ class Claiming:
                 )
 
         def find(connection: Connection) -> ReadRow | None:
-            return connection.execute(query).mappings().first()
+            row = connection.execute(query).mappings().first()
+            known = row is not None and is_reference(row["gdpr_reference_id"], reference_id)
+            return row if known else None
 
         claim = self._claim(find, worker=worker, sweep_id=None, check=check)
         if claim is None:

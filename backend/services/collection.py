@@ -14,17 +14,18 @@ from sqlalchemy.exc import DBAPIError
 
 from backend.driver_errors import is_refused, is_too_large
 from backend.engines import named_errors
-from backend.errors import RequestNotFound, SubjectNotFound, SubjectNotInReplica, WrongSubject
+from backend.errors import SubjectNotFound, SubjectNotInReplica
 from backend.extensions import Runtime
+from backend.logs import get_logger
 from backend.services.archive import FileStream, SectionStream
-from backend.services.control import Controller
+from backend.services.exact_keys import is_exactly
 from backend.services.faithful import faithful
 from backend.services.file_values import json_columns
 from backend.services.folded_owners import require_alone
 from backend.services.large_values import too_large
+from backend.services.own_request import read_own_request
 from backend.services.per_section import PerSection
-from backend.services.rendering import Rows, dump_object, gathered, plain
-from backend.services.request_rows import as_indexed, reference_is
+from backend.services.rendering import Rows, gathered
 from backend.services.row_spool import as_array
 from backend.services.section_files import Listing, function_files, named_files
 from backend.services.section_paths import require_distinct
@@ -38,15 +39,14 @@ from backend.services.sections import (
     left_out,
 )
 from backend.services.snapshot import Snapshot, open_snapshot
+from backend.services.subject_age import MAYBE, YES, is_newer
 from backend.services.subject_keys import canonical, kind_of, other_writings
 from backend.services.table_rendering import function_rows, table_renderer, yielded_by
-from backend.services.together import Step, together
 from backend.services.wording import humanised, in_language
 
 Checkpoint = Callable[[], None]
 
-# Whose a request is, beside its section's columns.
-_OWNER: Final = "dsar_owner"
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,12 @@ class Collection:
 
     def __post_init__(self) -> None:
         require_distinct(self.sections)
+
+    @property
+    def created(self) -> sa.Column[Any] | None:
+        """The column that says when a row of the people's table was made, if one is known."""
+        name = self.account.created
+        return None if name is None else self.account.table.c[name]
 
     def subject(self, user_id: Any, reference_id: str | None) -> Subject:
         """The person with that key, however it is written: as text, number or UUID.
@@ -95,8 +101,12 @@ def open_collection(
     """
     runtime = collection.runtime
     timeout = runtime.settings.export_timeout_seconds
+    request_id = subject.request_id
     subject = collection.subject(subject.user_id, subject.reference_id)
-    request_row, request_read_at = _read_request(collection, subject), runtime.clock.now()
+    request_row, received_at = read_own_request(
+        runtime, collection.request, collection.key, subject, request_id
+    )
+    request_read_at = runtime.clock.now()
     with open_snapshot(
         runtime.source,
         runtime.clock,
@@ -104,8 +114,9 @@ def open_collection(
         rows_per_second=runtime.settings.rows_per_second,
     ) as snapshot:
         _ask_ahead(snapshot, collection.sections, subject, checkpoint)
-        subject = _find_subject(collection, snapshot, subject)
+        subject, created = _find_person(collection, snapshot, subject)
         require_alone(snapshot, collection.sections, collection.key, subject.user_id)
+        snapshot.subject_newer = _newer(collection, snapshot, created, received_at)
 
         def streams() -> Iterator[SectionStream | FileStream]:
             if not snapshot.is_ahead:  # what proves the person was not the first of these
@@ -140,15 +151,19 @@ def _ask_ahead(
     snapshot.ask_ahead(tables[: next(with_files, None)], subject, checkpoint)
 
 
-def find_subject(collection: Collection, subject: Subject) -> Subject:
-    """The person as the people's table writes their key.
+def find_subject(
+    collection: Collection, subject: Subject, received_at: datetime | None = None
+) -> tuple[Subject, str | None]:
+    """The person as the people's table writes their key; whether they are newer than the receipt.
 
-    Raises ``SubjectNotFound``, ``SubjectNotInReplica``, ``DatabaseUnreachable``, ``DatabaseBusy``.
+    See ``subject_age.is_newer``. Raises ``SubjectNotFound``, ``SubjectNotInReplica``,
+    ``DatabaseUnreachable``, ``DatabaseBusy``.
     """
     runtime = collection.runtime
     timeout = runtime.settings.export_timeout_seconds
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
-        return _find_subject(collection, snapshot, subject)
+        found, created = _find_person(collection, snapshot, subject)
+        return found, _newer(collection, snapshot, created, received_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +190,7 @@ def preview_rows(collection: Collection, subject: Subject) -> RowCounts:
     counts = RowCounts({}, {})
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         try:
-            subject = _find_subject(collection, snapshot, subject)
+            subject, _ = _find_person(collection, snapshot, subject)
             require_alone(snapshot, collection.sections, collection.key, subject.user_id)
         except SubjectNotFound:
             raise SubjectNotFound(
@@ -263,9 +278,13 @@ def table_rows(
     """
     render = table_renderer(section, subject, any_type=snapshot.any_type)
     size = snapshot.chunk_size()
+    names = [each.name for each in (*section.read_columns(), *section.extra_columns())]
     try:
         for chunk in snapshot.chunks(section, subject, size, checkpoint):
-            rows = render(chunk)
+            own = snapshot.own_rows(section, subject, chunk, names)
+            if not own:
+                continue
+            rows = render(own)
             size.told(rows.count, len(rows.text))
             yield rows
     except DBAPIError as error:
@@ -307,52 +326,34 @@ def _tell(section: Section, language: str) -> dict[str, Any]:
     return facts
 
 
-def _read_request(collection: Collection, subject: Subject) -> list[bytes]:
-    """The request's own section: at most one rendered row, from the control database.
+def _newer(
+    collection: Collection, snapshot: Snapshot, created: Any, received_at: Any
+) -> str | None:
+    """Whether the person's row was made after the request was received, which is logged.
 
-    A request of another person's is refused: nobody gets a file under somebody else's reference.
+    See ``subject_age``. None: it is not known.
     """
-    if not subject.reference_id:
-        return []
-    controller = Controller(collection.runtime.control, collection.runtime.clock)
-    asked = own_request(collection, controller, subject.reference_id)
-    row = controller.read(lambda connection: together(connection, asked)[0].row)
-    if row is None:
-        raise RequestNotFound(f"there is no request with the reference {subject.reference_id!r}")
-    if not _is_of(collection, row[_OWNER], subject):
-        raise WrongSubject(f"the request {subject.reference_id!r} is another user's")
-    return [dump_object({name: plain(value) for name, value in row.items() if name != _OWNER})]
+    newer = is_newer(collection.created, created, received_at, snapshot.connection.dialect.name)
+    if newer == YES:
+        log.warning("person_newer_than_request")
+    elif newer == MAYBE:
+        log.warning("person_maybe_newer_than_request")
+    return newer
 
 
-def _is_of(collection: Collection, owner: Any, subject: Subject) -> bool:
-    try:
-        return bool(canonical(collection.key, owner) == subject.user_id)
-    except ValueError:
-        return False  # no key of this people's table
+def _find_person(
+    collection: Collection, snapshot: Snapshot, subject: Subject
+) -> tuple[Subject, Any]:
+    """The person as the people's table writes their key, and when their row was made.
 
-
-def own_request(collection: Collection, controller: Controller, reference_id: str) -> Step:
-    """What reads a request's own section, and whose it is; the statement is built once."""
-    runtime = collection.runtime
-    if __name__ not in runtime.kept:
-        table, columns = collection.request.table, collection.request.read_columns()
-        read = [faithful(column, runtime.control.dialect.name) for column in columns]
-        is_it = reference_is(controller, sa.bindparam("reference"))
-        runtime.kept[__name__] = sa.select(*read, table.c.user_id.label(_OWNER)).where(is_it)
-    return runtime.kept[__name__], {"reference": as_indexed(controller, reference_id)}
-
-
-def _find_subject(collection: Collection, snapshot: Snapshot, subject: Subject) -> Subject:
-    """The person as the people's table writes their key.
-
-    Raises unless they are there; tells a lagging replica from a person who is gone.
+    Raises unless they are there, by the very key; tells a lagging replica from a person who is
+    gone.
     """
-    if snapshot.has_any(collection.account, subject):
-        return subject
-    for key in other_writings(collection.key, subject.user_id):
-        other = Subject(key, subject.reference_id)
-        if snapshot.has_any(collection.account, other):
-            return other
+    for key in (subject.user_id, *other_writings(collection.key, subject.user_id)):
+        found = subject if key == subject.user_id else Subject(key, subject.reference_id)
+        row = _row_of_person(collection, snapshot, found)
+        if row is not None:
+            return found, row[1] if len(row) > 1 else None
     runtime = collection.runtime
     if runtime.settings.source_may_lag and _may_be_in_primary(collection, subject):
         raise SubjectNotInReplica("the user is not in the replica yet; it will be tried again")
@@ -364,10 +365,27 @@ def _find_subject(collection: Collection, snapshot: Snapshot, subject: Subject) 
     raise SubjectNotFound("the request's user does not exist (any more); cancel the request")
 
 
-def _exists(connection: Connection, account: TableSection, subject: Subject) -> bool:
-    owned = account.owned_by(subject.user_id)
-    query = sa.select(sa.literal(1)).select_from(account.table).where(owned)
-    return connection.execute(query.limit(1)).first() is not None
+def _row_of_person(
+    collection: Collection, snapshot: Snapshot, subject: Subject
+) -> Sequence[Any] | None:
+    """The key of the row with that person's very key, and when that was made where it is known."""
+    key, created, dialect = collection.key, collection.created, snapshot.connection.dialect.name
+    names = [str(each.name) for each in (key, created) if each is not None]
+    return snapshot.first_row(
+        collection.account,
+        subject,
+        names,
+        lambda row: is_exactly(key, subject.user_id, row[0], dialect),
+    )
+
+
+def _exists(connection: Connection, collection: Collection, subject: Subject) -> bool:
+    dialect = connection.dialect.name
+    query = sa.select(faithful(collection.key, dialect)).where(
+        collection.account.owned_by(subject.user_id)
+    )
+    found = connection.execute(query).scalars()
+    return any(is_exactly(collection.key, subject.user_id, each, dialect) for each in found)
 
 
 def _may_be_in_primary(collection: Collection, subject: Subject) -> bool:
@@ -378,7 +396,7 @@ def _may_be_in_primary(collection: Collection, subject: Subject) -> bool:
     # In a transaction, in which no policy hides the person: it is an error.
     with named_errors(engine.url), engine.begin() as connection:
         try:
-            return _exists(connection, collection.account, subject)
+            return _exists(connection, collection, subject)
         except DBAPIError as error:
             # Or no such table, or one of another shape: not this application's primary.
             return is_refused(error)

@@ -64,6 +64,8 @@ ACCOUNT: Final = TableSection(
     facts=dsar_wording.ACCOUNT_FACTS,
     wording=dsar_wording.ACCOUNT,
     language="locale",
+    key="id",
+    created="created_at",
 )
 
 WORKFLOWS: Final = TableSection(

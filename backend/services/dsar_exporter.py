@@ -24,7 +24,6 @@ from backend.errors import (
     DSARError,
     EnvironmentTrouble,
     OutcomeUnknown,
-    SubjectMissing,
     Superseded,
 )
 from backend.extensions import current_runtime, db
@@ -42,10 +41,10 @@ from backend.services.encryption import encrypted
 from backend.services.export_store import ADOPTED_TOKEN, Version, Written
 from backend.services.file_folders import still_away
 from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
+from backend.services.own_request import subject_of
 from backend.services.ownership import require_own_root
 from backend.services.packing import build_archive, pack
 from backend.services.request_rows import Claim
-from backend.services.sections import Subject
 from backend.services.surroundings import trouble_around
 
 log = get_logger(__name__)
@@ -166,7 +165,7 @@ class _Attempt:
 
     def _export(self, keeper: LeaseKeeper) -> dict[str, Any]:
         claim = self._claim
-        subject = _subject_of(claim)
+        subject = subject_of(claim)
         self._store.require_room(self._settings.min_free_bytes)
         recipients = self._settings.export_recipients
         declared = collection(self._services.runtime)
@@ -197,6 +196,7 @@ class _Attempt:
             "reference_id": claim.reference_id,
             "meta": meta | {"zip_bytes": version.size},
             "outcome": DSARAttempt.OUTCOME_COMPLETED,
+            "person_newer": packed.person_newer,
         }
 
     def _record(self, version: Version, packed: Packed) -> str:
@@ -373,20 +373,6 @@ class _Attempt:
 
     def _elapsed_ms(self) -> int:
         return int((self._clock.monotonic() - self._started) * 1000)
-
-
-def _subject_of(claim: Claim) -> Subject:
-    """Who the claim is about. Raises what no second try can mend."""
-    if not is_usable_reference(claim.reference_id or ""):
-        raise BadReference(
-            f"request {claim.request_id}: its reference cannot be a file name; cancel it and open "
-            "one with a reference of letters, digits, '.', '_' and '-'"
-        )
-    if claim.user_id is None:
-        raise SubjectMissing(
-            f"request {claim.request_id} has no associated user; set its user_id, then: dsar retry"
-        )
-    return Subject(claim.user_id, claim.reference_id)
 
 
 def _pause() -> None:

@@ -10,6 +10,7 @@ once, for example where the application is made::
 from __future__ import annotations
 
 import warnings
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from backend.logs import get_logger
 from backend.services.control import Controller
 from backend.services.request_rows import REQUESTS
 from backend.services.request_summaries import OPEN
+from backend.services.subject_keys import same_key
 
 log = get_logger(__name__)
 
@@ -65,17 +67,20 @@ def warn_on_erasure(model: type[Any], runtime: Runtime) -> None:
 def _open_requests(runtime: Runtime, connection: Connection, user_id: Any) -> list[int]:
     r = REQUESTS.c
     query = (
-        sa.select(r.id)
-        .where(r.user_id == user_id, r.status.in_(OPEN))
-        .order_by(r.id)
-        .limit(_NAMED_AT_MOST)
+        sa.select(r.id, r.user_id).where(r.user_id == user_id, r.status.in_(OPEN)).order_by(r.id)
     )
     if connection.engine.url == runtime.control.url:
         # The application's own transaction: it may have cancelled the request just now.
-        return list(connection.execute(query).scalars())
+        return _of_person(connection, query, user_id)
     try:
         control = Controller(runtime.control, runtime.clock)
-        return control.read(lambda bare: list(bare.execute(query).scalars()))
+        return control.read(lambda bare: _of_person(bare, query, user_id))
     except (DSARError, SQLAlchemyError) as error:
         log.warning("erasure_not_checked", error_code=failure_of(error).code)
         return []
+
+
+def _of_person(connection: Connection, query: sa.Select[Any], user_id: Any) -> list[int]:
+    """The ids of rows that name this person, not one whom a collation takes for them."""
+    rows = connection.execute(query)
+    return list(islice((row.id for row in rows if same_key(row.user_id, user_id)), _NAMED_AT_MOST))

@@ -12,14 +12,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.engines import named_errors
 from backend.errors import DSARError
+from backend.services.batches import batches
 from backend.services.control import Controller
 from backend.services.deadlines import MAX_EXTENSION_MONTHS, NEARLY_DUE, first_receipt_due_from
-from backend.services.request_rows import REQUESTS
+from backend.services.exact_keys import found_form, wanted_form
+from backend.services.faithful import faithful
+from backend.services.request_rows import REQUESTS, as_stored
 from backend.services.request_summaries import OPEN
-from backend.services.subject_keys import bound, canonical, other_writings
+from backend.services.subject_age import creation_column, is_newer
+from backend.services.subject_keys import bound, other_writings
 
 # Whoever has more than this many is not helped by the exact number, and each sweep counts.
 COUNTED_AT_MOST: Final = 10_000
+# By the form of a key: when the row with it was made.
+_Found = dict[Hashable, Any]
 _BATCH: Final = 500
 
 
@@ -80,42 +86,70 @@ def without_subject(
     without a ``user_id`` is not among them. None when the source cannot be asked. Raises the
     control database's errors.
     """
-    gone: set[int] = set()
-    ids = sorted(request_ids)
-    for start in range(0, len(ids), _BATCH):
-        owners = _owners(control, ids[start : start + _BATCH])
+    states = subject_states(control, source, key, request_ids)
+    if states is None:
+        return None
+    return {each for each, state in states.items() if state.gone}
+
+
+class SubjectState(NamedTuple):
+    """Whether a request's person is gone; else whether they are newer than it (``is_newer``)."""
+
+    gone: bool
+    newer: str | None = None
+
+
+def subject_states(
+    control: Controller, source: Engine, key: sa.Column[Any], request_ids: Collection[int]
+) -> dict[int, SubjectState] | None:
+    """What the source database holds of the people whom some requests name, as above.
+
+    ``key`` as in ``without_subject``; what it is compared by is ``exact_keys``.
+    """
+    states: dict[int, SubjectState] = {}
+    for ids in batches(sorted(request_ids), _BATCH):
+        owners = _owners(control, ids)
         try:
             with named_errors(source.url), source.connect() as connection:
-                found = _existing(connection, key, owners.values())
+                found = _existing(connection, key, [owner for owner, _ in owners.values()])
         except (DSARError, SQLAlchemyError):
             return None
-        gone |= {each for each, owner in owners.items() if not found & _writings(key, owner)}
-    return gone
+        for request_id, (owner, received_at) in owners.items():
+            states[request_id] = _state(source, key, found, owner, received_at)
+    return states
 
 
-def _owners(control: Controller, request_ids: Collection[int]) -> dict[int, Any]:
+def _state(
+    source: Engine, key: sa.Column[Any], found: _Found, owner: Any, received_at: Any
+) -> SubjectState:
+    forms = [wanted_form(key, each) for each in (owner, *other_writings(key, owner))]
+    form = next((each for each in forms if each is not None and each in found), None)
+    if form is None:
+        return SubjectState(gone=True)
+    created, dialect = creation_column(key.table), source.dialect.name
+    return SubjectState(False, is_newer(created, found[form], received_at, dialect))
+
+
+def _owners(control: Controller, request_ids: Collection[int]) -> dict[int, tuple[Any, Any]]:
+    """Whom some requests name, and when they were received."""
     r = REQUESTS.c
-    query = sa.select(r.id, r.user_id).where(r.id.in_(request_ids), r.user_id.is_not(None))
-    return control.read(lambda c: dict(c.execute(query).all()))
+    query = sa.select(r.id, r.user_id, as_stored(r.requested_at)).where(
+        r.id.in_(request_ids), r.user_id.is_not(None)
+    )
+    rows = control.read(lambda c: c.execute(query).all())
+    return {request_id: (owner, received) for request_id, owner, received in rows}
 
 
-def _existing(
-    connection: Connection, key: sa.Column[Any], owners: Collection[Any]
-) -> set[Hashable | None]:
+def _existing(connection: Connection, key: sa.Column[Any], owners: Collection[Any]) -> _Found:
     written = (each for owner in owners for each in (owner, *other_writings(key, owner)))
     wanted = [each for each in (bound(key, one) for one in written) if each is not None]
-    rows = connection.execute(sa.select(key).where(key.in_(wanted))).scalars() if wanted else ()
-    return {_canonical(key, each) for each in rows}
-
-
-def _writings(key: sa.Column[Any], owner: Any) -> set[Hashable | None]:
-    return {_canonical(key, owner), *other_writings(key, owner)}
-
-
-def _canonical(key: sa.Column[Any], owner: Any) -> Hashable | None:
-    """A person's key as the people's table has it; None for what can be nobody's."""
-    try:
-        found: Hashable = canonical(key, owner)
-    except ValueError:
-        return None
-    return found
+    if not wanted:
+        return {}
+    dialect, created = connection.dialect.name, creation_column(key.table)
+    query = sa.select(
+        faithful(key, dialect),
+        sa.null().label("no_time") if created is None else faithful(created, dialect),
+    )
+    rows = connection.execute(query.where(key.in_(wanted)))
+    forms = ((found_form(key, each, dialect), made) for each, made in rows)
+    return {form: made for form, made in forms if form is not None}

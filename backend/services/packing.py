@@ -70,6 +70,7 @@ def pack(
             progress=watch.progress,
             closing=enclosures.closing,
         )
+        packed.person_newer = snapshot.subject_newer
     return meta, packed
 
 

@@ -166,7 +166,7 @@ def instant_or_none(value: Any) -> datetime | None:
     """What ``as_stored`` gave, as an aware instant in UTC; None for what is no date."""
     try:
         return None if value is None else aware(value)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         return None
 
 

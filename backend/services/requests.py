@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -32,10 +33,12 @@ from backend.services.request_rows import (
     ATTEMPTS,
     REQUESTS,
     as_stored,
+    is_reference,
     oldest,
     reference_is,
 )
 from backend.services.request_summaries import OPEN, SUMMARY_COLUMNS, RequestSummary, summary_of
+from backend.services.subject_keys import same_key
 
 # What a second request of the same person may join: a failed one would not be exported.
 _ON_THEIR_WAY: Final = (DSARRequest.STATUS_PENDING, DSARRequest.STATUS_PROCESSING)
@@ -148,12 +151,13 @@ class Requests:
         """The references and states of a person's open requests, the oldest first."""
         r = REQUESTS.c
         query = (
-            sa.select(r.gdpr_reference_id, r.status)
+            sa.select(r.gdpr_reference_id, r.status, r.user_id)
             .where(r.user_id == user_id, r.status.in_(OPEN), r.gdpr_reference_id.is_not(None))
             .order_by(r.requested_at, r.id)
-            .limit(_OTHERS)
         )
-        return dict(connection.execute(query).all())
+        # The column's collation may take another person's key for this one.
+        same = (row for row in connection.execute(query) if same_key(row.user_id, user_id))
+        return {row.gdpr_reference_id: row.status for row in islice(same, _OTHERS)}
 
     def list(self, *, statuses: Sequence[str] | None, limit: int) -> list[RequestSummary]:
         """Requests, the oldest first. ``statuses`` None: everything still open, and failed."""
@@ -185,7 +189,7 @@ class Requests:
         def read(connection: Connection) -> RequestDetails:
             now = self._control.now(connection)
             row = connection.execute(query).mappings().first()
-            if row is None:
+            if row is None or not is_reference(row["gdpr_reference_id"], reference_id):
                 raise not_found(reference_id)
             attempts = connection.execute(
                 sa.select(*ATTEMPTS.c)
@@ -267,7 +271,7 @@ def lock_request(connection: Connection, control: Controller, reference_id: str)
     """A request's row, locked until the transaction ends. Raises ``RequestNotFound``."""
     query = sa.select(*_LOCKED_COLUMNS).where(reference_is(control, reference_id))
     row = connection.execute(query.with_for_update()).mappings().first()
-    if row is None:
+    if row is None or not is_reference(row["gdpr_reference_id"], reference_id):
         raise not_found(reference_id)
     return row
 
@@ -283,6 +287,7 @@ def hold_ended(row: RowMapping, now: datetime) -> dict[str, Any]:
 # Without requested_at, as in CLAIM_COLUMNS: what is no date must not stop a cancellation.
 _LOCKED_COLUMNS: Final = (
     REQUESTS.c.id,
+    REQUESTS.c.gdpr_reference_id,
     REQUESTS.c.status,
     REQUESTS.c.claimed_from,
     REQUESTS.c.export_state,

@@ -37,6 +37,7 @@ from backend.services.sections_file import (
     SectionsFile,
     read_sections_file,
 )
+from backend.services.subject_age import creation_column
 from backend.services.subject_keys import KeyKind, kind_of, type_like
 from backend.settings import Settings
 
@@ -144,6 +145,8 @@ class Binding:
         where = f"{self.path}: section {entry.name!r}"
         table = self._table(where, entry.table_name)
         owners = entry.owner
+        is_account = table is self.person and entry.name == ACCOUNT
+        created = creation_column(table)
         if table is self.person and not owners:
             owners = (Owner(column=self.key.name),)
         paths = tuple(self._owner_path(where, entry.table_name, owner) for owner in owners)
@@ -165,6 +168,8 @@ class Binding:
                 leave_out_deleted=left_out,
                 wording=entry.wording,
                 language=entry.language,
+                key=self.key.name if is_account else None,
+                created=created.name if is_account and created is not None else None,
                 files={name: self._folder(where, each) for name, each in entry.files.items()},
             )
         except SectionError as error:

@@ -160,6 +160,9 @@ class TableSection:
     ``language`` names the column with the person's language tag, if this section has one: the
     readable page is written in it. ``files`` names the columns that hold paths below a folder,
     with that folder: the files go into the archive. ``{key}`` in it stands for the person's key.
+    ``key`` names the column with the person's own key, in the section of the people's table: a row
+    that a database found by it, and whose key is another, is left out. ``created`` names the column
+    that says when such a row was made.
     """
 
     name: str
@@ -176,6 +179,8 @@ class TableSection:
     language: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     large_objects: frozenset[str] = frozenset()
+    key: str | None = None
+    created: str | None = None
 
     def __post_init__(self) -> None:
         real = {column.name for column in self.table.columns}
@@ -228,9 +233,13 @@ class TableSection:
         masks = (each for each in (*whole, *parts) if isinstance(each, Masked))
         return {each.unless_own for each in masks if each.unless_own is not None}
 
+    def proving_columns(self) -> set[str]:
+        """The columns that say whose row it is, and since when."""
+        return {name for name in (self.key, self.created) if name is not None}
+
     def extra_columns(self) -> list[sa.Column[Any]]:
-        """Withheld columns that are read all the same, only to decide about a mask."""
-        needed = self.deciding_columns()
+        """Withheld columns that are read to decide about a mask, or whose row it is."""
+        needed = self.deciding_columns() | self.proving_columns()
         return [
             column
             for column in self.table.columns
@@ -279,6 +288,7 @@ class Subject:
 
     user_id: Any = field(repr=False)
     reference_id: str | None = field(repr=False)
+    request_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from backend.clock import Clock
 from backend.engines import SETTLED, SNAPSHOT_IDLE_SECONDS, named_errors
+from backend.services.exact_keys import is_exactly
 from backend.services.faithful import faithful
 from backend.services.fetching import (
     Checkpoint,
@@ -35,6 +36,8 @@ from backend.services.sections import Subject, TableSection
 if TYPE_CHECKING:
     from backend.services.pg_wire import Wire
 
+# No table of people has more rows that a database takes for one person's.
+_FOUND_AT_MOST: Final = 1000
 # What a file's path takes, about: rows of paths are small.
 _PATH_BYTES: Final = 200
 
@@ -49,6 +52,8 @@ class Snapshot:
     connection: Connection
     taken_at: datetime
     pace: Pace | None = None
+    # Whether the person's row was made after their request was received; see ``subject_age``.
+    subject_newer: str | None = field(default=None, init=False)
     _ahead: FirstRows | None = field(default=None, init=False)
     _about: Subject | None = field(default=None, init=False)
     _peeked: _Peeked | None = field(default=None, init=False)
@@ -151,12 +156,12 @@ class Snapshot:
     ) -> Iterator[Row]:
         """Of each row that ``chunks`` gives, the columns of ``section.files`` alone."""
         size = self.chunk_size()
-        found = self._keyed(
-            section, "files", lambda: [section.table.c[name] for name in section.files]
-        )
+        names = [*section.files, *filter(None, [section.key])]
+        found = self._keyed(section, "files", lambda: [section.table.c[name] for name in names])
         for rows in self._select(found, subject, size, checkpoint):
             size.told(len(rows), _PATH_BYTES * len(rows))
-            yield from rows
+            for row in self.own_rows(section, subject, rows, names):
+                yield row[: len(section.files)]
 
     def _keyed(
         self, section: TableSection, use: str, columns: Callable[[], Sequence[sa.Column[Any]]]
@@ -165,6 +170,7 @@ class Snapshot:
 
         def build(key: Any) -> sa.Select[Any]:
             read = set(section.read_columns())
+            read |= {section.table.c[name] for name in section.proving_columns()}
             shown = [
                 content(each)
                 if each.name in section.large_objects
@@ -184,25 +190,52 @@ class Snapshot:
         found = chunks(self.connection, query, statement.types, size, checkpoint, parameters)
         return found if self.pace is None else self.pace.spread(found, checkpoint)
 
-    def has_any(self, section: TableSection, subject: Subject) -> bool:
-        """Whether the section has a row of that person; of the first one asked ahead it shows."""
+    def own_rows(
+        self, section: TableSection, subject: Subject, rows: Sequence[Row], names: Sequence[str]
+    ) -> Sequence[Row]:
+        """Of rows with columns of these names those that have the very key of that person.
+
+        All of them in a section that names no ``key``.
+        """
+        if section.key is None:
+            return rows
+        column, place = section.table.c[section.key], names.index(section.key)
+        dialect, wanted = self.connection.dialect.name, subject.user_id
+        own = [row for row in rows if is_exactly(column, wanted, row[place], dialect)]
+        return rows if len(own) == len(rows) else own
+
+    def first_row(
+        self,
+        section: TableSection,
+        subject: Subject,
+        names: Sequence[str],
+        wanted: Callable[[Row], bool],
+    ) -> Row | None:
+        """The columns of these names, of the first of that person's rows of which they are wanted.
+
+        Where the section is the first of those asked ahead they show it, and are still to be read.
+        """
+        read = [each.name for each in (*section.read_columns(), *section.extra_columns())]
         size = self.chunk_size()
         ahead = self._ahead_about(subject)
-        found = None if ahead is None else ahead.take_first(section, size)
+        found = ahead.take_first(section, size) if ahead and set(names).issubset(read) else None
         if found is not None:
-            self._peeked = _Peeked(section, next(found, []), found, size)
-            return bool(self._peeked.first)
+            self._peeked = _Peeked(section, [], found, size)
+            return self._peeked.find([read.index(name) for name in names], wanted)
         self.settle()
 
         def build(key: Any) -> sa.Select[Any]:
-            owned = section.owned_by(key)
-            found = sa.select(sa.literal(1)).select_from(section.table).where(owned)
-            return section.reading(found.limit(1))
+            dialect = self.connection.dialect.name
+            columns = [faithful(section.table.c[name], dialect) for name in names]
+            found = sa.select(*columns).where(section.owned_by(key))
+            return section.reading(found.limit(_FOUND_AT_MOST))
 
-        query, parameters = keyed(self.connection.engine, section, "any", build).about(
+        use = f"first {' '.join(names)}"
+        query, parameters = keyed(self.connection.engine, section, use, build).about(
             subject.user_id
         )
-        return self.connection.execute(query, parameters).first() is not None
+        rows = self.connection.execute(query, parameters).all()
+        return next(filter(wanted, rows), None)
 
     def count(self, section: TableSection, subject: Subject) -> int:
         """How many rows the section has of that person."""
@@ -213,6 +246,8 @@ class Snapshot:
         self.settle()
         deleted = section.leave_out_deleted
         kept = sa.true() if deleted is None else deleted.kept(section.table)
+        if section.key is not None:
+            return self._count_own(section, section.key, kept, subject)
         query: Any = (
             sa.select(sa.func.count(), sa.func.count(sa.case((kept, 1))))
             .select_from(section.table)
@@ -222,22 +257,44 @@ class Snapshot:
         owned, shown = row[0], row[1]
         return int(shown), int(owned) - int(shown)
 
+    def _count_own(
+        self, section: TableSection, key: str, kept: sa.ColumnElement[bool], subject: Subject
+    ) -> tuple[int, int]:
+        """As ``count_both``, of rows with that person's very key alone."""
+        column = faithful(section.table.c[key], self.connection.dialect.name)
+        query = sa.select(column, sa.case((kept, 1), else_=0))
+        owned = section.reading(query.where(section.owned_or_deleted(subject.user_id)))
+        rows = self.connection.execute(owned)
+        own = self.own_rows(section, subject, rows.all(), [key])
+        shown = sum(int(is_kept) for _, is_kept in own)
+        return shown, len(own) - shown
+
 
 @dataclass(frozen=True, slots=True)
 class _Peeked:
     """A section's first rows, read already, and those that follow at this size of chunks."""
 
     section: TableSection
-    first: Sequence[Row]
+    first: list[Sequence[Row]]
     others: Iterator[Sequence[Row]]
     size: ChunkSize
 
+    def find(self, places: Sequence[int], wanted: Callable[[Row], bool]) -> Row | None:
+        """The columns in these places of the first row of which they are wanted."""
+        for rows in self.others:
+            self.first.append(rows)
+            for row in rows:
+                if wanted(found := tuple(row[place] for place in places)):
+                    return found
+        return None
+
     def chunks(self, size: ChunkSize) -> Iterator[Sequence[Row]]:
-        rows = self.first
-        while rows:
+        for rows in self.first:
             yield rows
             self.size.rows = size.rows
-            rows = next(self.others, [])
+        for rows in self.others:
+            yield rows
+            self.size.rows = size.rows
 
 
 @contextmanager

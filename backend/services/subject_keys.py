@@ -20,7 +20,8 @@ from backend.models.types import BigKey
 
 _INT64: Final = range(-(2**63), 2**63)
 _UNSIGNED: Final = range(2**64)
-_WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
+# As a database writes them: of 012, " 12" and 1e1 it would make numbers all the same.
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _UUID_TEXT: Final = re.compile(r"[0-9A-Fa-f]{8}(-?)(?:[0-9A-Fa-f]{4}\1){3}[0-9A-Fa-f]{12}")
 _UUID_OCTETS: Final = 16
 _UUID_DIGITS: Final = 32
@@ -114,9 +115,7 @@ def other_writings(column: sa.Column[Any], key: Any) -> list[str]:
     """
     if kind_of(column) is not KeyKind.TEXT or not isinstance(key, str):
         return []
-    try:
-        UUID(key)
-    except ValueError:
+    if as_uuid(key) is None:
         return []
     return [each for each in (key.lower(), key.upper()) if each != key]
 
@@ -149,9 +148,9 @@ def same_key(value: Any, own: Any) -> bool:
     if value is None or own is None or isinstance(value, bool):
         return False
     if isinstance(own, UUID):
-        return _as_uuid(value) == own
+        return as_uuid(value) == own
     if isinstance(own, str) and not isinstance(value, str):
-        uuid = _as_uuid(value)
+        uuid = as_uuid(value)
         return own in ((str(value),) if uuid is None else (str(uuid), uuid.hex))
     return bool(value == own) or (isinstance(value, str) and value == str(own))
 
@@ -188,7 +187,7 @@ class _AsGiven(sa.types.TypeDecorator[Any]):
 def _whole(value: Any, possible: range) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+    elif isinstance(value, str) and _WHOLE.fullmatch(value):
         number = int(value)
     else:
         raise ValueError("not a whole number")
@@ -202,8 +201,8 @@ def _uuid(value: Any) -> UUID:
         return value
     if isinstance(value, (bytes, bytearray, memoryview)):
         return UUID(bytes=bytes(value))
-    if isinstance(value, str):
-        return UUID(value.strip())
+    if isinstance(value, str) and (found := as_uuid(value)) is not None:
+        return found
     raise ValueError("not a UUID")
 
 
@@ -218,7 +217,7 @@ def _text(column: sa.Column[Any], value: Any) -> str:
     return text
 
 
-def _as_uuid(value: Any) -> UUID | None:
+def as_uuid(value: Any) -> UUID | None:
     """The UUID that a value writes: sixteen octets, or 32 digits with the usual dashes or none."""
     if isinstance(value, UUID):
         return value
@@ -231,7 +230,7 @@ def _as_uuid(value: Any) -> UUID | None:
 
 def plain_key(value: Any) -> str:
     """A key as a text that is the same for every way of writing it."""
-    found = _as_uuid(value)
+    found = as_uuid(value)
     if found is not None:
         return str(found)
     return value.hex() if isinstance(value, (bytes, bytearray, memoryview)) else str(value)

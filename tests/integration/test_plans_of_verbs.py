@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from backend.services.claiming import Following
-from backend.services.collection import own_request
-from backend.services.dsar_collectors import collection
+from backend.services.dsar_collectors import DSAR_REQUEST
 from backend.services.metrics import _longest_due_seconds
 from backend.services.outlook import look
+from backend.services.own_request import own_request
 from backend.services.requests import Requests
 from backend.services.retention import Retention
 from tests.harness import World
@@ -102,7 +102,7 @@ def test_plans_at_many_rows_are_by_index(world: World) -> None:
         requests, retention = Requests(control), Retention(control, claims, store, retention_days=1)
         claim = claims.claim_due(far, worker="w:1")
         assert claim is not None and claim.reference_id == "R-6"
-        own = own_request(collection(services.runtime), control, "R-6")
+        own = own_request(services.runtime, DSAR_REQUEST, control, "R-6")
         following = Following(far, "w:1", None, wanted=lambda: True, after=claim)
         verbs: dict[str, Callable[[], Any]] = {
             "claim": lambda: claims.claim_due(far, worker="w:1"),
