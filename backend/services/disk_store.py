@@ -276,6 +276,10 @@ class DiskStore:
                 return False
             return _links_there(reference_id, root) == _links_wanted(reference_id, recorded)
 
+    def has_link(self, reference_id: str) -> bool:
+        with self._folders(make=False) as (root, _):
+            return bool(_links_there(reference_id, root))
+
     # -- looking -----------------------------------------------------------------------------
 
     def free_bytes(self) -> int:

@@ -152,6 +152,10 @@ class ExportStore(Protocol):
         """Whether the reference leads to that (request id, token)'s version."""
         ...
 
+    def has_link(self, reference_id: str) -> bool:
+        """Whether the reference leads anywhere by a public link."""
+        ...
+
     def free_bytes(self) -> int | None:
         """Room that is left; None where that cannot be known."""
         ...

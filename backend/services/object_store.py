@@ -193,6 +193,9 @@ class ObjectStore:
     def links_to(self, reference_id: str, version: tuple[int, int]) -> bool:
         return self.has_version(*version)
 
+    def has_link(self, reference_id: str) -> bool:
+        return False
+
     def free_bytes(self) -> int | None:
         return None
 

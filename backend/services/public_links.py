@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from backend.errors import DatabaseBusy
 from backend.models import DSARRequest
+from backend.references import is_usable_reference
 from backend.services.batches import batches
 from backend.services.claims import Claims
 from backend.services.control import Controller
@@ -67,11 +68,14 @@ class PublicLinks:
         except DatabaseBusy:
             return None  # SQLite, where one writer locks them all
 
-    def is_recorded(self, reference_id: str | None, version: tuple[int, int]) -> bool:
-        """Whether the reference leads to that (request id, token)'s version."""
-        if reference_id is None or self._store.public_prefix is None:
-            return True  # nothing leads there
-        return self._store.links_to(reference_id, version)
+    def is_recorded(self, reference_id: str | None, request_id: int, token: int | None) -> bool:
+        """Whether the reference leads to that claim's version; with None: nowhere."""
+        if not is_usable_reference(reference_id or "") or self._store.public_prefix is None:
+            return True  # no link can be of it
+        assert reference_id is not None
+        if token is None:
+            return not self._store.has_link(reference_id)
+        return self._store.links_to(reference_id, (request_id, token))
 
     def repair_all(self, *, orphans: bool) -> LinkCounts:
         """Look at the link of every recorded version, then at every link, and repair them.
@@ -85,7 +89,7 @@ class PublicLinks:
         for row in self._recorded():
             if self._stop():
                 return counts
-            if not self.is_recorded(row["gdpr_reference_id"], (row["id"], row["token"])):
+            if not self.is_recorded(row["gdpr_reference_id"], row["id"], row["token"]):
                 counts.add(self.repair(row["id"]))
         others = self.repair_public(orphans=orphans)
         return LinkCounts(counts.repaired + others.repaired, counts.locked + others.locked)

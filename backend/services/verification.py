@@ -8,7 +8,7 @@ as that, and the look goes on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -25,10 +25,10 @@ from backend.errors import (
 from backend.models import DSARRequest
 from backend.services.claims import Claims
 from backend.services.control import Controller
-from backend.services.export_store import ExportStore, Version
+from backend.services.export_store import ADOPTED_TOKEN, ExportStore, Version
 from backend.services.ownership import require_own_root
 from backend.services.public_links import LinkCounts, PublicLinks
-from backend.services.request_rows import REQUESTS, is_reference, reference_is
+from backend.services.request_rows import REQUESTS, is_reference, recorded_token, reference_is
 from backend.services.subject_digest import digest_key, names_another
 
 _BATCH: Final = 1000
@@ -94,12 +94,7 @@ class Verification:
         ``StoreUnavailable``.
         """
         require_own_root(self._control, self._store)
-        row = self._find(reference_id)
-        finding = self._look(row)
-        if finding.state in (PRUNED, NONE):
-            repaired = self._links.repair(row["id"])
-            return replace(finding, link_repaired=bool(repaired), row_locked=repaired is None)
-        return finding
+        return self._look(self._find(reference_id))
 
     def recorded(self, reference_id: str) -> Version:
         """The version on record of a request, not looked at.
@@ -175,10 +170,9 @@ class Verification:
             state = self._state(row)
         repaired: bool | None = False
         reference = row["gdpr_reference_id"]
-        if row["export_state"] == DSARRequest.EXPORT_RECORDED:
-            version = (row["id"], row["export_claim_token"])
-            if not self._links.is_recorded(reference, version):
-                repaired = self._links.repair(row["id"])
+        token = recorded_token(row)
+        if token != ADOPTED_TOKEN and not self._links.is_recorded(reference, row["id"], token):
+            repaired = self._links.repair(row["id"])
         return Finding(row["id"], reference, state, bool(repaired), repaired is None)
 
     def _state(self, row: RowMapping) -> str:

@@ -46,10 +46,7 @@ CASES: list[tuple[str, str, list[Any], Any, bool]] = [
     (MARIADB, "char(6)", ["ann"], "ann", True),
     *((MARIADB, "char(4)", ["ann"], each, False) for each in ("ann ", "Ann")),
     (MARIADB, "varchar(20) collate utf8mb4_bin", ["ann"], "ann ", False),
-    *((MARIADB, "double", [12], each, False) for each in ("12abc", " 12", "012", "1.2e1", "12.0")),
     *((MARIADB, "decimal(20)", [0], each, False) for each in ("", "ann", "0x0", "-0")),
-    (MARIADB, "double", [12], "12", True),
-    (MARIADB, "double", [2.0**53], str(2**53 + 1), False),
     (MARIADB, "decimal(20)", [2**53 + 1], str(2**53 + 1), True),
     (MARIADB, "bigint", [12], " 12", False),
     (MARIADB, "binary(16)", [b"\x12" * 16], "12" * 16, True),
@@ -61,7 +58,6 @@ CASES: list[tuple[str, str, list[Any], Any, bool]] = [
     (POSTGRESQL, "char(6)", ["ann"], "ann ", False),
     (POSTGRESQL, "char(4)", ["ann"], "ann ", False),
     *((POSTGRESQL, "numeric", [12], each, each == "12") for each in ("12", "012", "1.2e1", "12.0")),
-    (POSTGRESQL, "double precision", [2.0**53], str(2**53 + 1), False),
     (POSTGRESQL, "uuid", [UUID], UUID.replace("-", ""), True),
     (POSTGRESQL, "uuid", [UUID], f"{{{UUID}}}", False),
     *((SQLITE, "text collate nocase", ["ann"], each, each == "ann") for each in ("ann", "ANN")),
@@ -90,6 +86,8 @@ def _make_loose_collation(connection: Connection) -> None:
             "deterministic = false)"
         )
     except NotSupportedError:
+        connection.engine.dispose()
+        connection.invalidate()
         pytest.skip("this PostgreSQL was built without ICU")
 
 
