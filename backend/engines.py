@@ -117,6 +117,7 @@ def make_control_engine(url_text: str, *, create: bool = False, key: str = CONTR
             connect_args=_postgresql_connect_args(),
         )
         event.listen(engine, "connect", _have_iso_dates)
+        event.listen(engine, "connect", _read_any_time)
         event.listen(engine, "begin", _begin_limited)
     else:
         engine = _make_mariadb(url, _MARIADB_SESSION, isolation_level="READ COMMITTED")

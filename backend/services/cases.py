@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection, RowMapping
 from backend.errors import BusyError, UsageError, WrongState
 from backend.models import DSARRequest
 from backend.services.control import Controller
-from backend.services.deadlines import MAX_EXTENSION_MONTHS, due_at, end_of_day
-from backend.services.request_rows import REQUESTS, as_stored, instant_or_none
-from backend.services.request_summaries import RequestSummary
+from backend.services.deadlines import MAX_EXTENSION_MONTHS, end_of_day
+from backend.services.request_rows import REQUESTS, as_stored, instant_or_none, known
+from backend.services.request_summaries import RequestSummary, receipt_and_deadline
 from backend.services.requests import Requests, hold_ended, lock_request
 
 _REASON_LENGTH: Final = 1000
@@ -80,10 +80,10 @@ class Cases:
                 f"{reference_id} is completed; hand it over, then: dsar delivered {reference_id}"
             )
         query = sa.select(as_stored(REQUESTS.c.requested_at)).where(REQUESTS.c.id == row["id"])
-        received = instant_or_none(connection.execute(query).scalar())
-        if received is None:
+        stored = connection.execute(query).scalar()
+        _, last = receipt_and_deadline(stored, months=1, zone=self._zone)
+        if last is None:
             raise WrongState(f"{reference_id} has no day of receipt; set its requested_at")
-        last = due_at(received, zone=self._zone)
         if now > last:
             raise WrongState(
                 f"the first month of {reference_id} ended on "
@@ -114,7 +114,7 @@ class Cases:
                 row,
                 status=DSARRequest.STATUS_PENDING,
                 next_attempt_at=DSARRequest.HELD_UNTIL,
-                held_at=row["held_at"] or now,
+                held_at=known(row["held_at"]) or now,
                 hold_reason=self._added(row["hold_reason"], reason, now, row["held_at"]),
             )
 
@@ -159,7 +159,7 @@ class Cases:
             now = self._control.now(connection)
             instant = self._instant(at, now)
             self._check_delivery(row, reference_id, instant, now)
-            _update(connection, row, delivered_at=row["delivered_at"] or instant)
+            _update(connection, row, delivered_at=known(row["delivered_at"]) or instant)
 
         return self._after(write, reference_id)
 
@@ -201,7 +201,7 @@ class Cases:
             _update(
                 connection,
                 row,
-                legal_hold_at=row["legal_hold_at"] or now,
+                legal_hold_at=known(row["legal_hold_at"]) or now,
                 legal_hold_reason=self._added(
                     row["legal_hold_reason"], reason, now, row["legal_hold_at"]
                 ),

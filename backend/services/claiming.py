@@ -26,6 +26,7 @@ from backend.services.request_rows import (
     ReadRow,
     claim_of,
     is_reference,
+    readable,
     recorded_token,
     reference_is,
 )
@@ -122,7 +123,7 @@ class Claiming:
         r = REQUESTS.c
         now = self._control.instant().label("now")
         query = (
-            sa.select(*CLAIM_COLUMNS, r.held_at, r.legal_hold_at, now)
+            sa.select(*CLAIM_COLUMNS, readable(r.held_at), readable(r.legal_hold_at), now)
             .where(reference_is(self._control, reference_id))
             .with_for_update()
         )

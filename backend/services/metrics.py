@@ -17,9 +17,9 @@ from sqlalchemy.engine import Connection
 
 from backend.metric_names import BUCKETS
 from backend.models import DSARAttempt, DSARRequest
-from backend.services.control import Controller, aware
+from backend.services.control import Controller
 from backend.services.open_requests import COUNTED_AT_MOST, deadline_counts
-from backend.services.request_rows import ATTEMPTS, REQUESTS
+from backend.services.request_rows import ATTEMPTS, EARLIEST, REQUESTS, instant_or_none
 
 STATUSES: Final = (
     DSARRequest.STATUS_PENDING,
@@ -28,9 +28,6 @@ STATUSES: Final = (
     DSARRequest.STATUS_FAILED,
     DSARRequest.STATUS_CANCELLED,
 )
-
-# Before it nobody asked: what is no date, and PostgreSQL's -infinity.
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ def _longest_due_seconds(connection: Connection, now: datetime) -> float:
         sa.select(due_at.label("at"))
         .where(
             r.status == DSARRequest.STATUS_PENDING,
-            r.requested_at.between(_EPOCH, now),
+            r.requested_at.between(EARLIEST, now),
             r.next_attempt_at <= now,
         )
         .order_by(r.requested_at, r.id)
@@ -133,11 +130,8 @@ def _longest_due_seconds(connection: Connection, now: datetime) -> float:
     )
     # As text: on SQLite a bad date in one row must not cost the other metrics.
     query = sa.select(sa.type_coerce(sa.func.min(first.c.at), sa.types.NullType()))
-    oldest = connection.execute(query).scalar()
-    try:
-        return 0.0 if oldest is None else max(0.0, (now - aware(oldest)).total_seconds())
-    except ValueError:
-        return 0.0
+    oldest = instant_or_none(connection.execute(query).scalar())
+    return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
 
 
 def _group(

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,10 +29,11 @@ from backend.engines import (
 from backend.errors import BusyError, SchemaError, UsageError, WrongState
 from backend.migrations.runner import VERSION_TABLE, KeyType, migrate
 from backend.models import DSARAttempt, DSARRequest, DSARSweep
+from backend.models.types import UtcDateTime
 from backend.services.control import Controller
 from backend.services.outlook import look
 from backend.services.ownership import DATABASE_ID
-from backend.services.request_rows import ATTEMPTS, REQUESTS
+from backend.services.request_rows import ATTEMPTS, REQUESTS, as_stored, instant_or_none
 from backend.services.subject_digest import DIGEST_KEY
 from backend.settings import Settings
 
@@ -230,31 +230,26 @@ def _require_empty(writing: Connection) -> None:
 
 
 def _require_dates(reading: Connection) -> None:
-    """SQLite holds anything where a date belongs; no other database takes it."""
-    if reading.dialect.name != "sqlite":
-        return
-    r = REQUESTS.c
-    raw = [
-        sa.type_coerce(column, sa.types.NullType()) for column in (r.requested_at, r.completed_at)
-    ]
-    rows = reading.execute(sa.select(r.id, *raw).execution_options(yield_per=_BATCH))
-    ids = [row_id for row_id, *values in rows if not all(map(_is_date, values))]
-    if ids:
-        shown = ", ".join(map(str, ids[:_SHOWN]))
-        raise WrongState(
-            f"{len(ids)} request(s) hold a requested_at or completed_at that is no date "
-            f"(ids {shown}); set one by SQL, then try again"
-        )
+    """Raise for a time that is no date of Python's: not every database takes it.
 
-
-def _is_date(value: object) -> bool:
-    if value is None:
-        return True
-    try:
-        datetime.fromisoformat(value)  # type: ignore[arg-type]  # a wrong type is what it finds
-    except (TypeError, ValueError):
-        return False
-    return True
+    SQLite holds anything where a date belongs, PostgreSQL infinity, MariaDB 0000-00-00.
+    """
+    for table in MOVED:
+        times = [column for column in table.c if isinstance(column.type, UtcDateTime)]
+        key = next(iter(table.primary_key))
+        query = sa.select(key, *map(as_stored, times)).execution_options(yield_per=_BATCH)
+        ids = [
+            row_id
+            for row_id, *values in reading.execute(query)
+            if any(value is not None and instant_or_none(value) is None for value in values)
+        ]
+        if ids:
+            shown = ", ".join(map(str, ids[:_SHOWN]))
+            names = ", ".join(column.name for column in times)
+            raise WrongState(
+                f"{len(ids)} row(s) of {table.name} hold a time that is no date ({key.name} "
+                f"{shown}; one of {names}); set one by SQL, then try again"
+            )
 
 
 def _count(connection: Connection, table: sa.Table) -> int:

@@ -17,7 +17,7 @@ from backend.services.control import Controller
 from backend.services.deadlines import MAX_EXTENSION_MONTHS, NEARLY_DUE, first_receipt_due_from
 from backend.services.exact_keys import found_form, wanted_form
 from backend.services.faithful import faithful
-from backend.services.request_rows import REQUESTS, as_stored
+from backend.services.request_rows import EARLIEST, REQUESTS, as_stored
 from backend.services.request_summaries import OPEN
 from backend.services.subject_age import creation_column, is_newer
 from backend.services.subject_keys import bound, other_writings
@@ -63,6 +63,7 @@ def deadline_counts(control: Controller, *, zone: tzinfo = UTC) -> DeadlineCount
         sa.select(due_before(now).label("late"))
         .where(
             r.status.in_(OPEN),
+            r.requested_at >= EARLIEST,
             # This an index serves; the row's own extension is looked at second.
             r.requested_at < first_receipt_due_from(soon, zone=zone),
             due_before(soon),

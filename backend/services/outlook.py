@@ -15,7 +15,7 @@ from backend.errors import RowsHidden, SchemaError
 from backend.migrations.runner import VERSION_TABLE, require_current
 from backend.models import DSARRequest
 from backend.services.control import Controller, aware
-from backend.services.request_rows import REQUESTS, expired, retention_order
+from backend.services.request_rows import REQUESTS, expired, expired_before, retention_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def look(control: Controller, *, prune_before: datetime | None) -> Outlook:
             .where(
                 r.export_state == DSARRequest.EXPORT_RECORDED,
                 r.legal_hold_at.is_(None),
-                r.exported_at < prune_before,
+                expired_before(prune_before),
             )
             .order_by(*retention_order(control))
             .limit(1)

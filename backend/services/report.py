@@ -246,7 +246,10 @@ class _Count:
             return
         completed_at, delivered_at = instant_or_none(completed), instant_or_none(delivered)
         day = received_at.astimezone(self._period.zone).date()
-        due = self._due(day, months=1 + months, zone=self._period.zone)
+        try:
+            due = self._due(day, months=1 + months, zone=self._period.zone)
+        except (OverflowError, ValueError):
+            return  # no deadline in Python's calendar
         for figures in (self.total, self.buckets[self._period.bucket(day)]):
             figures.received += 1
             figures.extended += months > 0

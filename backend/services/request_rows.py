@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,6 +22,9 @@ from backend.services.export_store import ADOPTED_TOKEN
 REQUESTS: Final[sa.Table] = DSARRequest.__table__  # type: ignore[assignment]
 ATTEMPTS: Final[sa.Table] = DSARAttempt.__table__  # type: ignore[assignment]
 _PROCESSING: Final = DSARRequest.STATUS_PROCESSING
+
+# Before it nobody asked: what is no date, and PostgreSQL's -infinity.
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A row by its columns' names, read by SQLAlchemy or by ``together``.
 ReadRow = RowMapping | Mapping[str, Any]
@@ -135,6 +138,11 @@ def retention_order(control: Controller) -> list[sa.Column[Any]]:
     return [REQUESTS.c.exported_at]
 
 
+def expired_before(before: datetime) -> sa.ColumnElement[bool]:
+    """The condition that an export was made before that instant; never of one without a date."""
+    return REQUESTS.c.exported_at.between(EARLIEST, before - timedelta(microseconds=1))
+
+
 def oldest(statuses: Iterable[str], limit: int) -> sa.Subquery:
     """The ids of the ``limit`` oldest requests of each of these statuses, to be joined with.
 
@@ -168,6 +176,33 @@ def instant_or_none(value: Any) -> datetime | None:
         return None if value is None else aware(value)
     except (AttributeError, OverflowError, TypeError, ValueError):
         return None
+
+
+# Stands for a time that is there and is no date: ``infinity``, 0000-00-00, a year past 9999.
+NO_DATE: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class _AnyInstant(sa.types.TypeDecorator[datetime]):
+    """An aware instant in UTC, or ``NO_DATE``."""
+
+    impl = sa.types.NullType
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: sa.engine.Dialect) -> datetime | None:
+        return None if value is None else instant_or_none(value) or NO_DATE
+
+
+def readable(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """A column of instants such that no value of it keeps a row from being read.
+
+    It gives ``NO_DATE`` for what is no date: whether there is a value may decide something.
+    """
+    return sa.type_coerce(column, _AnyInstant()).label(column.name)
+
+
+def known(instant: datetime | None) -> datetime | None:
+    """What ``readable`` gave; None for what is no date."""
+    return None if instant == NO_DATE else instant
 
 
 UNCLAIMED: Final[dict[str, Any]] = {

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.engine import RowMapping
 
 from backend.models import DSARRequest
 from backend.services.deadlines import due_at, end_of_day, urgency
-from backend.services.request_rows import REQUESTS, as_stored, instant_or_none
+from backend.services.request_rows import (
+    REQUESTS,
+    as_stored,
+    instant_or_none,
+    known,
+    readable,
+)
 
 # Not answered yet, as the law counts: a failed request is as late as a pending one.
 OPEN: Final = (
@@ -67,33 +73,32 @@ SUMMARY_COLUMNS: Final = (
     REQUESTS.c.status,
     as_stored(REQUESTS.c.requested_at),
     REQUESTS.c.attempts,
-    REQUESTS.c.next_attempt_at,
+    readable(REQUESTS.c.next_attempt_at),
     as_stored(REQUESTS.c.completed_at),
-    REQUESTS.c.exported_at,
+    readable(REQUESTS.c.exported_at),
     REQUESTS.c.export_state,
     REQUESTS.c.export_bytes_size,
     REQUESTS.c.export_storage_path,
     REQUESTS.c.last_error,
     REQUESTS.c.claimed_by,
-    REQUESTS.c.lease_expires_at,
+    readable(REQUESTS.c.lease_expires_at),
     REQUESTS.c.interruptions,
-    REQUESTS.c.extended_at,
+    readable(REQUESTS.c.extended_at),
     REQUESTS.c.extension_months,
     REQUESTS.c.extension_reason,
-    REQUESTS.c.held_at,
+    readable(REQUESTS.c.held_at),
     REQUESTS.c.held_seconds,
     REQUESTS.c.hold_reason,
-    REQUESTS.c.delivered_at,
-    REQUESTS.c.legal_hold_at,
+    readable(REQUESTS.c.delivered_at),
+    readable(REQUESTS.c.legal_hold_at),
     REQUESTS.c.legal_hold_reason,
 )
 
 
 def summary_of(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
     """What a row's ``SUMMARY_COLUMNS`` say at ``now``, deadlines counted in ``zone``'s days."""
-    requested_at = instant_or_none(row["requested_at"])
     months = 1 + row["extension_months"]
-    due = None if requested_at is None else due_at(requested_at, months=months, zone=zone)
+    requested_at, due = receipt_and_deadline(row["requested_at"], months=months, zone=zone)
     answered = row["status"] not in OPEN
     return RequestSummary(
         request_id=row["id"],
@@ -105,25 +110,41 @@ def summary_of(row: RowMapping, now: datetime, zone: tzinfo) -> RequestSummary:
         attempts=row["attempts"],
         next_attempt_at=_later(row, now),
         completed_at=instant_or_none(row["completed_at"]),
-        exported_at=row["exported_at"],
+        exported_at=known(row["exported_at"]),
         export_state=row["export_state"],
         bytes=row["export_bytes_size"],
         file_path=row["export_storage_path"],
         last_error=row["last_error"],
         claimed_by=row["claimed_by"],
-        lease_expires_at=row["lease_expires_at"],
+        lease_expires_at=known(row["lease_expires_at"]),
         interruptions=row["interruptions"],
-        extended_at=row["extended_at"],
+        extended_at=known(row["extended_at"]),
         extension_months=row["extension_months"],
         extension_reason=row["extension_reason"],
-        held_at=row["held_at"],
+        held_at=known(row["held_at"]),
         held_seconds=row["held_seconds"],
         hold_reason=row["hold_reason"],
         due_if_suspended_at=_suspended(due, row, now, zone),
-        delivered_at=row["delivered_at"],
-        legal_hold_at=row["legal_hold_at"],
+        delivered_at=known(row["delivered_at"]),
+        legal_hold_at=known(row["legal_hold_at"]),
         legal_hold_reason=row["legal_hold_reason"],
     )
+
+
+def receipt_and_deadline(
+    stored: Any, *, months: int, zone: tzinfo
+) -> tuple[datetime, datetime] | tuple[None, None]:
+    """When a request was received, as ``as_stored`` gave it, and its deadline.
+
+    None for both where that is no date, or one without a deadline in Python's calendar.
+    """
+    received_at = instant_or_none(stored)
+    if received_at is None:
+        return None, None
+    try:
+        return received_at, due_at(received_at, months=months, zone=zone)
+    except (OverflowError, ValueError):
+        return None, None
 
 
 def _later(row: RowMapping, now: datetime) -> datetime | None:
@@ -141,8 +162,11 @@ def _suspended(
     It ends with a day as well; what is left of a day is not counted, to be on the safe side.
     """
     held = timedelta(seconds=row["held_seconds"])
-    if row["held_at"] is not None:
-        held += max(timedelta(0), now - row["held_at"])
+    if (held_at := known(row["held_at"])) is not None:
+        held += max(timedelta(0), now - held_at)
     if due is None or not held:
         return None
-    return end_of_day(due.astimezone(zone).date() + timedelta(days=held.days), zone)
+    try:
+        return end_of_day(due.astimezone(zone).date() + timedelta(days=held.days), zone)
+    except (OverflowError, ValueError):
+        return None

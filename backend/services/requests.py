@@ -27,14 +27,18 @@ from backend.errors import (
     WrongState,
 )
 from backend.models import DSARRequest
+from backend.models.types import UtcDateTime
 from backend.references import is_usable_reference
 from backend.services.control import Controller
 from backend.services.request_rows import (
     ATTEMPTS,
+    NO_DATE,
     REQUESTS,
     as_stored,
     is_reference,
+    known,
     oldest,
+    readable,
     reference_is,
 )
 from backend.services.request_summaries import OPEN, SUMMARY_COLUMNS, RequestSummary, summary_of
@@ -192,12 +196,12 @@ class Requests:
             if row is None or not is_reference(row["gdpr_reference_id"], reference_id):
                 raise not_found(reference_id)
             attempts = connection.execute(
-                sa.select(*ATTEMPTS.c)
+                sa.select(*_ATTEMPT_COLUMNS)
                 .where(ATTEMPTS.c.request_id == row["id"])
                 .order_by(ATTEMPTS.c.claim_token)
             ).mappings()
             summary = summary_of(row, now, self._zone)
-            return RequestDetails(summary, [dict(attempt) for attempt in attempts])
+            return RequestDetails(summary, [_shown(attempt) for attempt in attempts])
 
         return self._control.read(read)
 
@@ -280,8 +284,19 @@ def hold_ended(row: RowMapping, now: datetime) -> dict[str, Any]:
     """What an UPDATE sets to end the hold of a locked row; nothing when there is none."""
     if row["held_at"] is None:
         return {}
-    seconds = max(1, int((now - row["held_at"]).total_seconds()))
+    held_at = known(row["held_at"]) or now
+    seconds = max(1, int((now - held_at).total_seconds()))
     return {"held_at": None, "held_seconds": row["held_seconds"] + seconds}
+
+
+_ATTEMPT_COLUMNS: Final = [
+    readable(column) if isinstance(column.type, UtcDateTime) else column for column in ATTEMPTS.c
+]
+
+
+def _shown(attempt: RowMapping) -> dict[str, Any]:
+    """An attempt by its columns' names; None for a time that is no date."""
+    return {name: None if value == NO_DATE else value for name, value in attempt.items()}
 
 
 # Without requested_at, as in CLAIM_COLUMNS: what is no date must not stop a cancellation.
@@ -292,12 +307,12 @@ _LOCKED_COLUMNS: Final = (
     REQUESTS.c.claimed_from,
     REQUESTS.c.export_state,
     as_stored(REQUESTS.c.completed_at),
-    REQUESTS.c.extended_at,
-    REQUESTS.c.held_at,
+    readable(REQUESTS.c.extended_at),
+    readable(REQUESTS.c.held_at),
     REQUESTS.c.held_seconds,
     REQUESTS.c.hold_reason,
-    REQUESTS.c.delivered_at,
-    REQUESTS.c.legal_hold_at,
+    readable(REQUESTS.c.delivered_at),
+    readable(REQUESTS.c.legal_hold_at),
     REQUESTS.c.legal_hold_reason,
 )
 

@@ -21,7 +21,13 @@ from backend.services.control import Controller
 from backend.services.export_store import ADOPTED_TOKEN, ExportStore, StoredFile
 from backend.services.ownership import require_own_root
 from backend.services.public_links import PublicLinks
-from backend.services.request_rows import ATTEMPTS, REQUESTS, recorded_token, retention_order
+from backend.services.request_rows import (
+    ATTEMPTS,
+    REQUESTS,
+    expired_before,
+    recorded_token,
+    retention_order,
+)
 
 SWEEPS: Final[sa.Table] = DSARSweep.__table__  # type: ignore[assignment]
 
@@ -118,7 +124,7 @@ class Retention:
         for condition in conditions:
             query = (
                 sa.select(r.id, r.export_claim_token)
-                .where(condition, r.legal_hold_at.is_(None), r.exported_at < before)
+                .where(condition, r.legal_hold_at.is_(None), expired_before(before))
                 .order_by(*retention_order(self._control))
                 .limit(1)
                 .with_for_update(skip_locked=True)

@@ -139,7 +139,7 @@ def test_move_of_a_date_that_is_none_names_the_row(pair: tuple[World, World]) ->
     with old.begin() as connection:
         connection.exec_driver_sql("UPDATE dsar_requests SET requested_at = 'yesterday'")
 
-    with pytest.raises(WrongState, match=r"no date .ids 1.; set one"):
+    with pytest.raises(WrongState, match=r"no date .id 1;"):
         move(old.engine, new.engine)
 
     assert_nothing_came(new)
