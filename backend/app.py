@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from flask import Flask
+from flask_sqlalchemy.session import Session
 
 from backend.clock import SYSTEM_CLOCK, Clock
 from backend.engines import make_control_engine, make_snapshot_engine
 from backend.extensions import Runtime, bind_runtime, db
+from backend.logs import log_through_logging
 from backend.services.rendering import json_reader
 from backend.services.session_guard import watch_sessions
 from backend.settings import Settings, load_settings
@@ -33,10 +35,15 @@ def create_app(settings: Settings | None = None, *, clock: Clock = SYSTEM_CLOCK)
 
 
 def init_dsar(app: Flask, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Bind the exporter to an application of one's own, beside its ``db``; see the README."""
+    """Bind the exporter to an application of one's own, beside its ``db``; see the README.
+
+    Before or after that ``db`` is bound to the application. What the services log goes to the
+    ``logging`` module, unless the application told structlog otherwise.
+    """
     bind_runtime(app.extensions, make_runtime(settings, clock=clock))
-    # Flask-SQLAlchemy makes its session's class when db is made: db.session() is of that class.
-    watch_sessions(db.session.session_factory.class_)
+    # Of every Flask-SQLAlchemy in this process: the application's own may be made later.
+    watch_sessions(Session)
+    log_through_logging()
 
 
 def make_runtime(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Runtime:

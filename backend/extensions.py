@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.engine import Engine
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, scoped_session
 
 from backend.clock import SYSTEM_CLOCK, Clock
 from backend.errors import UsageError
@@ -63,6 +63,13 @@ def current_runtime() -> Runtime:
     if not isinstance(runtime, Runtime):
         raise UsageError("the current Flask application was not made by backend.app.create_app")
     return runtime
+
+
+def current_session() -> scoped_session[Any]:
+    """The session of the current application's own Flask-SQLAlchemy; of ``db`` without one."""
+    found = current_app.extensions.get("sqlalchemy", db)
+    session: scoped_session[Any] = getattr(found, "db", found).session
+    return session
 
 
 def bind_runtime(extensions: dict[str, object], runtime: Runtime) -> None:

@@ -137,6 +137,30 @@ def configure_logging(
     _hook_uncaught()
 
 
+def log_through_logging() -> None:
+    """Send what this program logs to the ``logging`` module, one line of JSON each, allow-listed.
+
+    For a process that is not this program's own: no handler, level or hook of it is changed.
+    Nothing, where structlog is configured, by ``configure_logging`` or by the application itself.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            allow_listed,
+            structlog.processors.JSONRenderer(sort_keys=False),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Never puts together the message of another library's record: it is dropped anyway, and one
     that cannot be put together would be lost altogether.

@@ -89,8 +89,13 @@ _user_id = click.option(
 
 
 @dsar.command()
+@click.option(
+    "--demonstration",
+    is_flag=True,
+    help="Also make the tables of this program's own demonstration, as in a source checkout.",
+)
 @as_json
-def migrate(json_wanted: bool) -> None:
+def migrate(demonstration: bool, json_wanted: bool) -> None:
     """Bring the database's schema up to date.
 
     Makes a new schema, or adopts an existing dsar_requests table with its rows. May be run again.
@@ -107,7 +112,9 @@ def migrate(json_wanted: bool) -> None:
 
     settings = load_settings()
     where = shown_url(make_url(settings.database_url))
-    report = {"database": where} | asdict(run_migrations(settings, key_type=key_type_of(settings)))
+    key_type = key_type_of(settings)
+    done = run_migrations(settings, key_type=key_type, demonstration=demonstration)
+    report = {"database": where} | asdict(done)
     show(
         {"ok": True, **report},
         json_wanted,

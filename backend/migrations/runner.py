@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, make_url
 
 from backend.engines import CONTROL_KEY, make_control_engine, named_errors
 from backend.errors import DatabaseBusy, SchemaError
-from backend.settings import Settings
+from backend.settings import Settings, in_checkout
 
 KeyType = Callable[[], sa.types.TypeEngine[Any]]
 
@@ -62,13 +62,18 @@ def require_current(revision: str | None) -> None:
 
 
 def migrate(
-    settings: Settings, *, key_type: KeyType | None = None, key: str = CONTROL_KEY
+    settings: Settings,
+    *,
+    key_type: KeyType | None = None,
+    key: str = CONTROL_KEY,
+    demonstration: bool = False,
 ) -> MigrationReport:
     """Make a new schema, or bring an old or an adopted one up to date. May be run again.
 
     ``key_type`` tells the type of the people's key, a big integer without it; it is asked only
     where ``dsar_requests`` is made new. ``key`` is what an error calls the place that named the
-    database.
+    database. ``demonstration``: make the tables of this program's own demonstration, too, as in a
+    checkout; never where the people's data is in another database, or described by a sections file.
 
     A SQLite file is made (0600) where there is none. On SQLite and PostgreSQL all of it is one
     transaction; MariaDB commits each statement, so there every step looks before it acts, and a
@@ -89,7 +94,7 @@ def migrate(
                     engine.begin() as connection,
                     _alone(connection),
                 ):
-                    return _upgrade(connection, settings, key_type)
+                    return _upgrade(connection, settings, key_type, demonstration=demonstration)
             except DatabaseBusy:
                 # SQLite's own patience is for short transactions, and it has none at all for two
                 # that turn a new file's WAL on at the same time.
@@ -101,7 +106,7 @@ def migrate(
 
 
 def _upgrade(
-    connection: Connection, settings: Settings, key_type: KeyType | None
+    connection: Connection, settings: Settings, key_type: KeyType | None, *, demonstration: bool
 ) -> MigrationReport:
     from alembic import command
     from alembic.config import Config
@@ -115,7 +120,12 @@ def _upgrade(
     config.attributes.update(
         connection=connection,
         version_table=VERSION_TABLE,
-        with_application=settings.source_is_control and settings.sections_file is None,
+        with_application=(
+            settings.source_is_control
+            and settings.sections_file is None
+            # Beside another application's data the demonstration's tables would be in the way.
+            and (demonstration or in_checkout())
+        ),
         key_type=key_type,
         report=report,
     )

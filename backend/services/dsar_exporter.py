@@ -22,11 +22,10 @@ from backend.errors import (
     DatabaseBusy,
     DatabaseUnreachable,
     DSARError,
-    EnvironmentTrouble,
     OutcomeUnknown,
     Superseded,
 )
-from backend.extensions import current_runtime, db
+from backend.extensions import current_runtime, current_session
 from backend.failures import Failure, Kind, explain, failure_of
 from backend.logs import get_logger
 from backend.models import DSARAttempt
@@ -44,6 +43,7 @@ from backend.services.lease import UNWATCHED, LeaseKeeper, Watch
 from backend.services.own_request import subject_of
 from backend.services.ownership import require_own_root
 from backend.services.packing import build_archive, pack
+from backend.services.refusals import refused, schema_error
 from backend.services.request_rows import Claim
 from backend.services.surroundings import trouble_around
 
@@ -93,7 +93,8 @@ def persist_dsar_export(
     what was recorded (under REPEATABLE READ: once its own transaction has ended).
     """
     runtime = current_runtime()
-    session_guard.require_clean(db.session)
+    session = current_session()
+    session_guard.require_clean(session)
     try:
         services = Services.of(runtime)
         try:
@@ -103,22 +104,12 @@ def persist_dsar_export(
                 require_own_root(services.controller, services.store)
                 claim = services.claims.claim_reference(reference_id, worker=worker_name())
         except DSARError as error:
-            return _refused(reference_id, error)
+            return refused(reference_id, error)
+        except DBAPIError as error:
+            return refused(reference_id, schema_error(services) or error)
         return _Attempt(services, claim, watch, following).run()
     finally:
-        session_guard.expire(db.session)
-
-
-def _refused(reference_id: str, error: DSARError) -> dict[str, Any]:
-    return {
-        "ok": False,
-        "error": str(error),
-        "reference_id": reference_id,
-        "error_code": error.code,
-        "exit_code": error.exit_code,
-        "outcome": None,
-        "trouble": isinstance(error, EnvironmentTrouble),
-    }
+        session_guard.expire(session)
 
 
 class _Attempt:

@@ -100,7 +100,7 @@ def root(debian: Debian) -> Path:
 @pytest.fixture(scope="module")
 def machine(root: Path) -> Iterator[Machine]:
     with booted(root, root.parent / "console") as made:
-        assert json.loads(made.run("dsar", "migrate"))["ok"]
+        assert json.loads(made.run("dsar", "migrate", "--demonstration"))["ok"]
         yield made
 
 
@@ -280,7 +280,7 @@ def test_instances_of_the_template_share_nothing(machine: Machine, root: Path) -
     for number, name in enumerate(("blue", "green"), start=20):
         (root / f"etc/dsar/{name}.env").write_text("DSAR_MIN_FREE_BYTES=0\n")
         (root / f"usr/local/bin/dsar@{name}").symlink_to("dsar")
-        machine.run(f"dsar@{name}", "migrate")
+        machine.run(f"dsar@{name}", "migrate", "--demonstration")
         database = f"/var/lib/dsar-{name}/instance/dsar.sqlite3"
         add_person(machine, number, database=database)
         open_request(machine, number, f"dsar@{name}")

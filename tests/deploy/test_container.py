@@ -47,7 +47,7 @@ with sqlite3.connect("/var/lib/dsar/dsar.sqlite3") as connection:
 """
 PREPARE: Final = """
 dsar --version
-dsar migrate
+dsar migrate --demonstration
 python3 -c "$1"
 dsar request --user-id 7 --reference R-7
 """

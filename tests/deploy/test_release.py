@@ -93,7 +93,7 @@ def test_release_in_an_environment_of_its_own_exports(
 
     for program in ("dsar", "dsar-scheduler"):
         assert environment.run(program, "--version") == f"levqor-dsar {VERSION}\n"
-    assert environment.json("dsar", "migrate")["ok"]
+    assert environment.json("dsar", "migrate", "--demonstration")["ok"]
     environment.run("python", "-c", ADD_PERSON)
     opened = environment.json("dsar", "request", "--user-id", "7", "--reference", "R-7")
     assert opened["status"] == "pending"

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context, op
 
+from backend.errors import AdoptionError
 from backend.models.types import BigKey, UtcDateTime
 
 revision = "0001"
@@ -22,7 +23,9 @@ UTF8: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"
 def upgrade() -> None:
     if not context.config.attributes["with_application"]:
         return
-    existing = set(sa.inspect(op.get_bind()).get_table_names())
+    inspector = sa.inspect(op.get_bind())
+    existing = set(inspector.get_table_names())
+    _check_users(inspector, existing)
     for name, make in (
         ("users", _users),
         ("workflows", _workflows),
@@ -32,6 +35,23 @@ def upgrade() -> None:
     ):
         if name not in existing:
             make()
+
+
+def _check_users(inspector: sa.Inspector, existing: set[str]) -> None:
+    """Raise where ``users`` is another application's: whose sections must be declared.
+
+    Not where our requests are there already: they were made, or adopted, beside it before.
+    """
+    if "users" not in existing or "dsar_requests" in existing:
+        return
+    there = {column["name"] for column in inspector.get_columns("users")}
+    if missing := sorted({"id", "email", "name", "created_at"} - there):
+        raise AdoptionError(
+            f"the table users has no column {', '.join(missing)}: it is not this program's own "
+            "demonstration. Nothing was made. Declare what an export of this database holds: "
+            "dsar sections draft -o sections.toml, set DSAR_SECTIONS_FILE to that file, then: "
+            "dsar migrate"
+        )
 
 
 def _instant(name: str, *, now: bool = False) -> sa.Column[object]:

@@ -37,6 +37,8 @@ GIVEN = (
     "last_error",
     "export_storage_path",
 )
+# Of the given columns the one that an application need not have: it is added.
+PATH = "export_storage_path"
 SHOWN = 20
 
 REQUESTS = sa.table("dsar_requests", *(sa.column(name) for name in (*GIVEN, "export_state")))
@@ -164,17 +166,18 @@ def _adopt(bind: Connection) -> None:
     _check_shape(columns)
     _check_rows(bind)
     _widen(bind, columns)
-    for column in _own_columns():
+    for column in (sa.Column(PATH, sa.Text()), *_own_columns()):
         if column.name not in columns:
             op.add_column("dsar_requests", column)
     _translate_rows(bind)
 
 
 def _check_shape(columns: dict[str, Any]) -> None:
-    if missing := [name for name in GIVEN if name not in columns]:
+    needed = [name for name in GIVEN if name != PATH]
+    if missing := [name for name in needed if name not in columns]:
         raise AdoptionError(
-            f"dsar_requests has no column {', '.join(missing)}; add it (all of {', '.join(GIVEN)} "
-            "are needed), then: dsar migrate"
+            f"dsar_requests has no column {', '.join(missing)}; add it (all of "
+            f"{', '.join(needed)} are needed), then: dsar migrate"
         )
     status = columns["status"]["type"]
     if isinstance(status, sa.Enum) and (lacking := set(STATUSES) - set(status.enums)):
@@ -234,7 +237,7 @@ def _widen(bind: Connection, columns: dict[str, Any]) -> None:
     wanted: dict[str, sa.types.TypeEngine[Any]] = {}
     if not isinstance(columns["export_bytes_size"]["type"], sa.BigInteger):
         wanted["export_bytes_size"] = sa.BigInteger()
-    for name in ("last_error", "export_storage_path"):
+    for name in {"last_error", PATH} & columns.keys():
         if getattr(columns[name]["type"], "length", None) is not None:
             wanted[name] = sa.Text()
     status = columns["status"]["type"]
