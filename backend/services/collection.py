@@ -16,7 +16,6 @@ from backend.driver_errors import is_refused, is_too_large
 from backend.engines import named_errors
 from backend.errors import SubjectNotFound, SubjectNotInReplica
 from backend.extensions import Runtime
-from backend.logs import get_logger
 from backend.services.archive import FileStream, SectionStream
 from backend.services.exact_keys import is_exactly
 from backend.services.faithful import faithful
@@ -39,14 +38,12 @@ from backend.services.sections import (
     left_out,
 )
 from backend.services.snapshot import Snapshot, open_snapshot
-from backend.services.subject_age import MAYBE, YES, is_newer
+from backend.services.subject_age import warn_if_newer
 from backend.services.subject_keys import canonical, kind_of, other_writings
 from backend.services.table_rendering import function_rows, table_renderer, yielded_by
 from backend.services.wording import humanised, in_language
 
 Checkpoint = Callable[[], None]
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,9 @@ def open_collection(
         _ask_ahead(snapshot, collection.sections, subject, checkpoint)
         subject, created = _find_person(collection, snapshot, subject)
         require_alone(snapshot, collection.sections, collection.key, subject.user_id)
-        snapshot.subject_newer = _newer(collection, snapshot, created, received_at)
+        snapshot.subject_newer = warn_if_newer(
+            collection.created, created, received_at, snapshot.connection.dialect.name
+        )
 
         def streams() -> Iterator[SectionStream | FileStream]:
             if not snapshot.is_ahead:  # what proves the person was not the first of these
@@ -163,7 +162,9 @@ def find_subject(
     timeout = runtime.settings.export_timeout_seconds
     with open_snapshot(runtime.source, runtime.clock, statement_seconds=timeout) as snapshot:
         found, created = _find_person(collection, snapshot, subject)
-        return found, _newer(collection, snapshot, created, received_at)
+        return found, warn_if_newer(
+            collection.created, created, received_at, snapshot.connection.dialect.name
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,21 +325,6 @@ def _tell(section: Section, language: str) -> dict[str, Any]:
         if section.leave_out_deleted:
             facts["deleted_rows_left_out"] = section.leave_out_deleted.reason
     return facts
-
-
-def _newer(
-    collection: Collection, snapshot: Snapshot, created: Any, received_at: Any
-) -> str | None:
-    """Whether the person's row was made after the request was received, which is logged.
-
-    See ``subject_age``. None: it is not known.
-    """
-    newer = is_newer(collection.created, created, received_at, snapshot.connection.dialect.name)
-    if newer == YES:
-        log.warning("person_newer_than_request")
-    elif newer == MAYBE:
-        log.warning("person_maybe_newer_than_request")
-    return newer
 
 
 def _find_person(

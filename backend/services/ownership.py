@@ -13,14 +13,15 @@ from typing import Final
 import sqlalchemy as sa
 
 from backend.errors import RootNotOurs, VersionDamaged
-from backend.migrations.runner import VERSION_TABLE
+from backend.migrations.runner import VERSION_TABLE, require_current
 from backend.services.batches import batches
 from backend.services.control import Controller
 from backend.services.export_store import ExportStore, StoredFile
 from backend.services.request_rows import REQUESTS, recorded_token
 
 DATABASE_ID: Final = sa.column("database_id", sa.String)
-VERSIONS: Final = sa.table(VERSION_TABLE, DATABASE_ID)
+_REVISION: Final = sa.column("version_num", sa.String)
+VERSIONS: Final = sa.table(VERSION_TABLE, DATABASE_ID, _REVISION)
 _BATCH: Final = 200
 
 
@@ -71,8 +72,11 @@ def take_over(control: Controller, store: ExportStore) -> None:
 
 
 def _database_id(control: Controller) -> str:
-    query = sa.select(DATABASE_ID).select_from(VERSIONS)
-    return str(control.read(lambda connection: connection.execute(query).scalar_one()))
+    """The database's own name. Raises ``SchemaError`` unless it has this release's schema."""
+    query = sa.select(DATABASE_ID, _REVISION).select_from(VERSIONS)
+    name, revision = control.read(lambda connection: connection.execute(query).one())
+    require_current(revision)
+    return str(name)
 
 
 def _may_be_ours(control: Controller, store: ExportStore) -> bool:

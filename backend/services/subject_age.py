@@ -14,7 +14,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.logs import get_logger
 from backend.services.request_rows import instant_or_none
+
+log = get_logger(__name__)
 
 YES: Final = "yes"
 MAYBE: Final = "maybe"
@@ -70,6 +73,18 @@ def is_newer(
     if first > received:
         return YES
     return MAYBE if last > received else NO
+
+
+def warn_if_newer(
+    column: sa.Column[Any] | None, created: Any, received_at: Any, dialect: str
+) -> str | None:
+    """As ``is_newer``, with a warning in the log."""
+    newer = is_newer(column, created, received_at, dialect)
+    if newer == YES:
+        log.warning("person_newer_than_request")
+    elif newer == MAYBE:
+        log.warning("person_maybe_newer_than_request")
+    return newer
 
 
 def _is_utc(column: sa.Column[Any], dialect: str) -> bool:

@@ -120,6 +120,7 @@ def test_adopted_table_of_another_character_set_takes_every_text(
         world.close()
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection:sqlalchemy.exc.SAWarning")
 def test_alembic_of_the_application_leaves_our_tables_alone(world: World) -> None:
     metadata = sa.MetaData()
     sa.Table("members", metadata, sa.Column("id", sa.Integer, primary_key=True))
