@@ -19,7 +19,7 @@ from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.fact_checks import facts_missing, facts_of_others, is_todo
-from backend.services.file_advice import advice_on_files
+from backend.services.file_advice import advice_on_files, advice_on_paths
 from backend.services.file_checks import unusable
 from backend.services.findings import Finding, Problem, Report
 from backend.services.owner_ways import astray, missed
@@ -52,10 +52,11 @@ def check_coverage(runtime: Runtime) -> Report:
     """
     report = _compared(runtime)
     try:
-        sections = collection(runtime).sections
+        found = collection(runtime)
     except SectionError:
         return report  # which has the finding
-    return replace(report, advice=tuple(advice_on_files(sections)))
+    advice = (*advice_on_files(found.sections), *advice_on_paths(found.sections, found.exemptions))
+    return replace(report, advice=advice)
 
 
 def _compared(runtime: Runtime) -> Report:

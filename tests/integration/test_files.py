@@ -210,6 +210,24 @@ def test_coverage_advises_the_key_and_fails_nothing_for_it(shop: World) -> None:
     assert "is empty here" in shop.dsar("coverage").json["advice"][1]
 
 
+def test_coverage_advises_of_a_column_with_paths_until_it_is_declared_or_exempt(
+    shop: World,
+) -> None:
+    declare(shop, "up")
+    declared = (shop.root / "sections.toml").read_text("utf-8")
+    without = declared.replace('files.path = "up"\n', "")
+    (shop.root / "sections.toml").write_text(without, "utf-8")
+    done = shop.dsar("coverage")
+    assert (done.returncode, done.json["ok"]) == (0, True), done.stderr
+    (advice,) = done.json["advice"]
+    assert advice.startswith("section 'docs': path looks as if it named files"), advice
+    answer = advice.partition("[[exempt]] ")[2].replace(", ", "\n")
+    exempt = f"{without}[[exempt]]\n{answer.replace('…', 'kept by the courts')}\n"
+    (shop.root / "sections.toml").write_text(exempt, "utf-8")
+    done = shop.dsar("coverage")
+    assert (done.returncode, done.json["advice"]) == (0, []), done.stderr
+
+
 @pytest.mark.parametrize(
     ("folder", "columns", "message"),
     [
