@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Engine
 
-from backend.errors import SectionError
+from backend.errors import SectionError, SubjectAmbiguous
+from backend.services.collection import preview_rows
 from backend.services.coverage import check_coverage
 from backend.services.dsar_collectors import collection
 from backend.services.findings import Problem
@@ -357,6 +358,21 @@ def test_owner_path_from_a_text_to_a_number_takes_no_two_texts_for_one_number(
         assert bodies(connection, found["notes"], 0) == []
 
 
+@pytest.mark.parametrize("key", ["BIGINT", "TEXT"])
+def test_owner_path_by_a_column_without_a_type_finds_the_key_as_a_number_and_as_a_text(
+    request: pytest.FixtureRequest, tmp_path: Path, key: str
+) -> None:
+    made = [
+        f"CREATE TABLE people (id {key} PRIMARY KEY)",
+        "CREATE TABLE notes (person, body VARCHAR(9))",
+        insert("notes", (12, "number"), ("12", "text"), ("012", "other"), (13, "other")),
+    ]
+    toml = section("notes", '"person"', ["person", "body"])
+    with sections_of(SQLITE, request, tmp_path, made, toml) as (connection, found):
+        mine = 12 if key == "BIGINT" else "12"
+        assert bodies(connection, found["notes"], mine) == ["number", "text"]
+
+
 @pytest.mark.parametrize("kind", SERVERS)
 def test_owner_path_of_a_uuid_key_finds_it_in_a_text_of_capitals_too(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -552,6 +568,28 @@ def test_export_of_a_person_whom_capitals_alone_tell_from_another_fails_for_good
         proof = world.dsar("prove")
         assert proof.json["findings"] == [] and proof.json["rows"] == 2
         world.close()
+
+
+def test_export_of_a_person_whose_key_capitals_alone_tell_from_anothers_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = [
+        "CREATE TABLE people (id text PRIMARY KEY)",
+        "CREATE TABLE notes (mail text, body text)",
+        insert("people", ("ann@x.org",), ("ANN@x.org",), ("bob@x.org",)),
+        insert("notes", ("Ann@x.org", "one"), ("bob@X.org", "two")),
+    ]
+    toml = section("notes", '{ column = "mail", ignore_case = true }', ["mail", "body"])
+    with database(SQLITE, request, tmp_path) as url:
+        world = world_of(url, tmp_path, made, toml)
+        with world.services() as services:
+            declared = collection(services.runtime)
+            for key in ("ann@x.org", "ANN@x.org"):
+                with pytest.raises(SubjectAmbiguous, match="ignores capitals in id"):
+                    preview_rows(declared, declared.subject(key, None))
+            counts = preview_rows(declared, declared.subject("bob@x.org", None))
+        world.close()
+    assert counts.sections["notes"] == 1
 
 
 def test_owner_whose_key_is_an_address_may_ignore_capitals(

@@ -88,6 +88,39 @@ def test_condition_on_the_way_to_the_person(database_url: str, tmp_path: Path) -
     world.close()
 
 
+VERSIONS = (
+    "CREATE TABLE versions (id INTEGER PRIMARY KEY, file INTEGER, record_type VARCHAR(20),"
+    " FOREIGN KEY (file) REFERENCES files (id))"
+)
+
+
+def versions(where: str) -> str:
+    way = owner(where, path='"file = files.id"')
+    return section("versions", "id", "file", "record_type").replace('"user_id"', way)
+
+
+def test_condition_on_one_table_says_nothing_of_anothers_pair(tmp_path: Path) -> None:
+    world = a_world(f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path, *FILES, VERSIONS)
+    whole = HEAD + files('{ record_type = "User" }')
+    of_files = versions('{ files.record_type = "User" }')
+    assert found(covered(world, whole + of_files)) == set()
+    of_versions = versions('{ record_type = "User" }')
+    assert found(covered(world, whole + of_versions)) == {
+        (Problem.POLYMORPHIC, "files", ("record_type", "record_id"))
+    }
+    world.close()
+
+
+def test_condition_on_the_way_that_cannot_hold_is_refused(tmp_path: Path) -> None:
+    world = a_world(f"sqlite:///{tmp_path / 'app.sqlite3'}", tmp_path, *FILES, VERSIONS)
+    text = HEAD + versions("{ files.record_type = 7 }")
+    (tmp_path / "sections.toml").write_text(text, "utf-8")
+    words = r"section 'versions'.*as a text: \"7\""
+    with world.services() as services, pytest.raises(SectionError, match=words):
+        collection(services.runtime)
+    world.close()
+
+
 def test_djangos_content_types_are_such_pairs(database_url: str, tmp_path: Path) -> None:
     world = a_world(
         database_url, tmp_path,
