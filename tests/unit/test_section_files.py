@@ -130,6 +130,18 @@ def test_open_below_refuses_what_is_no_file_of_the_folder(
     assert refused.value.reason == reason
 
 
+@pytest.mark.parametrize(("place", "reason"), [("link", LINK), ("pipe", NO_FILE)])
+def test_open_below_refuses_what_takes_a_files_place_after_the_look(
+    uploads: Path, monkeypatch: pytest.MonkeyPatch, place: str, reason: str
+) -> None:
+    """Who may write in the folder may swap a file for a link between the look and the opening."""
+    seen = os.stat(uploads / "a" / "b" / "mine.png")
+    with monkeypatch.context() as patched, pytest.raises(PathRefused) as refused:
+        patched.setattr(os, "stat", lambda name, **_: seen)
+        open_below(str(uploads), place)
+    assert refused.value.reason == reason
+
+
 def test_open_below_tells_what_is_not_there(uploads: Path) -> None:
     for path in ("a/none.png", "a/b/mine.png/x", "none/x"):
         with pytest.raises(FileNotFoundError):
@@ -489,12 +501,19 @@ def test_values_name_paths(value: Any, is_json: bool, paths: list[str]) -> None:
     "value",
     [
         7, 1.5, False, {"path": "a"}, JsonText(b"42"), JsonText(b"true"), JsonText(b'{"a": "b"}'),
-        JsonText(b"[" * 100_000 + b"]" * 100_000),
+        JsonText(b"[" * 100_000 + b"]" * 100_000), "a/" * 2048 + "b",
     ],
 )  # fmt: skip
 def test_value_that_is_no_path_is_listed_as_that(value: Any) -> None:
     (found,) = named_by(value, is_json=False)
     assert found.problem == NO_PATH
+
+
+def test_column_of_which_parts_are_hidden_names_no_files() -> None:
+    kinds = {"shown": sa.JSON(), "scans": sa.JSON()}
+    require_paths("section 'x'", kinds)
+    with pytest.raises(SectionError, match="parts of scans are withheld or masked"):
+        require_paths("section 'x'", kinds, {"scans"})
 
 
 def test_octets_open_the_file_that_they_name(uploads: Path) -> None:
