@@ -17,6 +17,7 @@ from backend.services.dsar_collectors import collection
 from backend.services.findings import Problem, Report
 from backend.services.packing import build_archive
 from backend.services.proving import prove
+from backend.services.relations import Inherited, Lineage
 from backend.services.schema_graph import read_schema
 from tests.harness import World
 from tests.strangers import settled
@@ -234,6 +235,13 @@ def test_tables_that_inherit_the_peoples_are_theirs_by_the_key(
     assert exported(world, 3)["members"][0]["nickname"] == "mo"
     assert exported(world, 1)["members"] == []
     world.close()
+
+
+def test_lineage_knows_the_parents_of_parents_nearest_first() -> None:
+    a, b, c, d = ((None, name) for name in "abcd")
+    lineage = Lineage([Inherited(a, b, True), Inherited(b, c, True), Inherited(b, d, False)])
+    assert lineage.ancestors(a) == [b, c, d]
+    assert lineage.ancestors(d) == []
 
 
 def test_partitions_are_parts_of_a_parent_that_is_looked_at(

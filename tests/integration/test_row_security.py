@@ -195,6 +195,16 @@ def test_sweep_where_a_policy_hides_requests_fails_and_says_why(
     assert world.sweep(database_url=tenants.url()).json["completed"] == 1
 
 
+def test_transaction_about_requests_gets_an_error_for_rows_that_a_policy_hides(
+    postgresql_world: World,
+) -> None:
+    with (
+        postgresql_world.services() as services,
+        services.runtime.control.begin() as connection,
+    ):
+        assert connection.exec_driver_sql("SHOW row_security").scalar_one() == "off"
+
+
 def test_snapshot_refuses_and_reads_nothing_in_a_server_of_another_language(
     tenants: Tenants,
 ) -> None:
