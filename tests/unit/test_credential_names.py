@@ -20,6 +20,7 @@ SURE = """
     security_answer secret_question Passwort Kennwort mot_de_passe mdp contraseña geheim jeton
     USERPASS userPassword UserPass PASSWD1 PHPSESSID dbPass clientSecret user_activation_key
     2fa_secret two_factor_recovery_codes signing_secret anmeldepasswort clé_api seed_phrase
+    olduserpass dbuserpwd
 """
 PERHAPS = """
     session_id sid ssh_key webauthn magic_link nonce cookie signature pan dsn connection_string

@@ -50,6 +50,8 @@ def again(value: Any) -> str:
         again({"SMTP": {"Secret": SECRET}}),
         again({" smtp": {"sec\u00adret": SECRET, "ſecret": SECRET}}),
         again({"ｓmtp": {"ｓecret": SECRET}}),
+        '{"smtp": {"sec\u00adret": "' + SECRET + '"}}',
+        '{"ｓmtp": {"ｓecret": "' + SECRET + '"}}',
         '{"smtp": {"s\\u0065cret": "' + SECRET + '"}}',
         '{"sm\\u0074p": {"\\u0053ECRET": "' + SECRET + '"}}',
         '{"smtp": {"secret": "' + SECRET + '", "secret": "b"}}',
@@ -183,6 +185,13 @@ def test_hiding_keeps_the_rest_of_what_it_takes_apart() -> None:
     assert found["n"] == "1.10"
     inner = json.loads(found["smtp"], parse_float=str)
     assert inner == {"secret": CREDENTIAL.note, "host": "ä", "n": "1e400"}
+
+
+@pytest.mark.parametrize("value", [7, 1.5, True])
+def test_hiding_replaces_a_number_where_a_list_was_declared(value: Any) -> None:
+    hide = hiding({"pins.*": CREDENTIAL})
+    assert hide({"pins": value}) == {"pins": CREDENTIAL.note}
+    assert hide({"pins": [value]}) == {"pins": [CREDENTIAL.note]}
 
 
 def test_hiding_withholds_what_another_path_would_mask() -> None:
