@@ -475,7 +475,8 @@ def test_record_is_fenced_by_itself(world: World, monkeypatch: pytest.MonkeyPatc
         claims.reclaim_expired(limit=10, repair_link=nothing)
         take(services, "w:2")
         before, now = world.rows(), now_of(services)
-        monkeypatch.setattr(claims, "_lock_current", lambda *_: {"now": now})
+        unchanged = {"user_id": 1, "gdpr_reference_id": "R", "digest_key": None, "now": now}
+        monkeypatch.setattr(claims, "_lock_current", lambda *_: unchanged)
         with pytest.raises(Superseded):
             record(claims, stale)
     assert world.rows() == before

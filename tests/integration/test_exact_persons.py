@@ -14,7 +14,10 @@ from sqlalchemy.exc import NotSupportedError
 
 from backend.errors import SubjectNotFound
 from backend.migrations.runner import migrate
+from backend.services.dsar_collectors import ACCOUNT
 from backend.services.dsar_exporter import build_dsar_zip_bytes, persist_dsar_export
+from backend.services.sections import Subject
+from backend.services.snapshot import open_snapshot
 from tests.harness import World, members
 from tests.worlds import MARIADB, POSTGRESQL, SERVERS, SQLITE, database
 
@@ -161,6 +164,16 @@ def test_of_two_people_whom_the_database_takes_for_one_only_the_named_is_exporte
         assert preview.json["sections"]["account"] == 1
     finally:
         world.close()
+
+
+def test_rows_with_another_key_are_no_rows_of_the_person(sqlite_world: World) -> None:
+    """Whatever the database's condition let through."""
+    with sqlite_world.services() as services:
+        source, clock = services.runtime.source, services.runtime.clock
+        with open_snapshot(source, clock, statement_seconds=60) as snapshot:
+            rows = [(7, "mine"), (8, "other"), ("07", "other"), (None, "other")]
+            own = snapshot.own_rows(ACCOUNT, Subject(7, None), rows, ["id", "name"])
+    assert list(own) == [(7, "mine")]
 
 
 def test_request_command_finds_nobody_where_the_database_does(tmp_path: Path) -> None:

@@ -79,6 +79,16 @@ def test_claim_of_a_row_that_names_another_ends_as_wrong_subject(
     assert both.attempts(claim.request_id)[0]["error_code"] == "wrong_subject"
 
 
+def test_renewal_of_a_row_that_names_another_stops_the_work(sqlite_world: World) -> None:
+    sqlite_world.request(ANN, "ANN")
+    with sqlite_world.services() as services:
+        claim = take(services)
+        services.claims.renew(claim)
+        sqlite_world.update("ANN", user_id=BOB)
+        with pytest.raises(WrongSubject):
+            services.claims.renew(claim)
+
+
 def test_claim_of_a_row_changed_and_changed_back_is_recorded(both: World) -> None:
     with both.services() as services:
         claim = take(services)
