@@ -34,7 +34,7 @@ from backend.cron import parse_cron
 from backend.database_urls import normalise_database_url
 from backend.errors import SettingsError
 from backend.recipients import parse_recipient
-from backend.trusted_files import require_trusted
+from backend.trusted_files import require_trusted, require_trusted_file
 
 PREFIX: Final = "DSAR_"
 CHECKOUT_ROOT: Final = Path(__file__).resolve().parent.parent
@@ -286,13 +286,13 @@ def load_settings() -> Settings:
 
 def _require_trusted(secrets: list[str]) -> None:
     """Raise ``SettingsError`` if another ordinary user could have written what is read here."""
-    require_trusted(Path(_ENV_FILE), _ENV_FILE)
+    require_trusted_file(Path(_ENV_FILE), _ENV_FILE)
     for folder in map(Path, secrets):
         require_trusted(folder, "the folder of secrets")
         with suppress(OSError):
             for each in sorted(folder.iterdir()):
                 if each.name.upper().startswith(PREFIX):
-                    require_trusted(each, "a secret")
+                    require_trusted_file(each, "a secret")
 
 
 def _unreadable(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 A ``.env``, a file of sections and a secret decide where people's data is read and where it goes.
 One that another ordinary user owns, or may write or replace, is refused; root and the effective
-user are trusted. Looked at are the file, each link on the way to it, and each folder above.
+user are trusted. Looked at are the file, each link on the way to it, and each folder above. What is
+no regular file is refused, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from backend.errors import SettingsError
 _ROOT: Final = 0
 _LINKS: Final = 40
 _ACL: Final = "system.posix_acl_access"
+_KINDS: Final = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def require_trusted(path: Path, what: str) -> None:
@@ -34,6 +42,29 @@ def require_trusted(path: Path, what: str) -> None:
                 raise SettingsError(f"{what}: {trouble}")
     except OSError:
         return
+
+
+def require_trusted_file(path: Path, what: str) -> None:
+    """Raise ``SettingsError`` as ``require_trusted`` does, and for what is no regular file.
+
+    Reading a FIFO or a device may wait for ever. Nothing is opened here to find out.
+    """
+    # First: who may write to a device is no matter.
+    if kind := _irregular(path):
+        raise SettingsError(
+            f"{what}: {path.absolute()} is {kind}, not a regular file; put a regular file in its "
+            "place, or remove it"
+        )
+    require_trusted(path, what)
+
+
+def _irregular(path: Path) -> str | None:
+    """What stands at a path in place of a regular file; None if it is one, or nothing is there."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def _way_to(path: Path) -> Iterator[tuple[str, os.stat_result]]:

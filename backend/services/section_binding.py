@@ -154,6 +154,8 @@ class Binding:
         left_out = None
         if deleted is not None:
             left_out = LeftOut(deleted.column, deleted.reason, deleted.deleted_when or None)
+        history = self._history(where, entry, table)
+        files = {name: self._folder(where, each) for name, each in entry.files.items()}
         try:
             return TableSection(
                 name=entry.name,
@@ -162,7 +164,7 @@ class Binding:
                 columns=entry.dispositions(),
                 facts=self.file.facts_of(entry),
                 single=entry.single or entry.name == ACCOUNT,
-                history=self._history(where, entry, table),
+                history=history,
                 large_objects=frozenset(entry.large_objects),
                 order_by=entry.order_by,
                 leave_out_deleted=left_out,
@@ -170,7 +172,7 @@ class Binding:
                 language=entry.language,
                 key=self.key.name if is_account else None,
                 created=created.name if is_account and created is not None else None,
-                files={name: self._folder(where, each) for name, each in entry.files.items()},
+                files=files,
             )
         except SectionError as error:
             raise SectionError(f"{self.path}: {error}") from None

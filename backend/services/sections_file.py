@@ -24,7 +24,7 @@ from backend.services.row_conditions import ColumnIs
 from backend.services.row_conditions import Literal as Value
 from backend.services.sections import Disposition, Exported, Facts, Masked, Withheld
 from backend.services.wording import Wording
-from backend.trusted_files import require_trusted
+from backend.trusted_files import require_trusted_file
 
 # A section's name becomes a file's in the archive.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -279,9 +279,9 @@ class SectionsFile(_Strict):
 
 def read_sections_file(path: Path) -> SectionsFile:
     """Read and check a ``sections.toml``. Raises ``SectionError`` naming file, section and key;
-    ``SettingsError`` if another ordinary user could have written it.
+    ``SettingsError`` if another ordinary user could have written it, or it is no regular file.
     """
-    require_trusted(path, "DSAR_SECTIONS_FILE")
+    require_trusted_file(path, "DSAR_SECTIONS_FILE")
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

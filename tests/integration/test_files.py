@@ -245,8 +245,9 @@ def test_folder_that_cannot_be_vouched_for_is_refused(
     shop: World, folder: str, columns: str | None, message: str
 ) -> None:
     declare(shop, folder, *([columns] if columns else []))
-    with shop.services() as services, pytest.raises(SectionError, match=message):
+    with shop.services() as services, pytest.raises(SectionError, match=message) as refused:
         collection(services.runtime)
+    assert str(refused.value).count("sections.toml: ") == 1
 
 
 def test_column_of_numbers_is_refused_for_files(shop: World) -> None:

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -184,3 +185,43 @@ def test_settings_that_another_user_could_have_written_are_not_read(
             read_sections_file(culprit)
         else:
             load_settings()
+
+
+def _made(path: Path, kind: str) -> None:
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+    elif kind == "a device":
+        path.symlink_to("/dev/null")
+    else:
+        path.symlink_to(f"/proc/self/fd/{kind.rpartition(' ')[2]}")
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a folder", "a socket", "a device", "a pipe of ours"])
+@pytest.mark.parametrize("name", [".env", "s.toml", "DSAR_WORKERS", "dsar_workers"])
+def test_settings_that_are_no_regular_file_are_refused_without_opening_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    """A FIFO would be waited for without end."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DSAR_SECRETS_DIR", str(folder))
+    reading, writing = os.pipe()
+    if kind == "a pipe of ours":
+        _made(folder / name, f"{kind} {reading}")
+        kind = "a FIFO"
+    else:
+        _made(Path(name), kind)  # a socket's path may be short alone
+    try:
+        with pytest.raises(SettingsError, match=f"{name} is {kind}, not a regular file; put"):
+            if name == "s.toml":
+                read_sections_file(folder / name)
+            else:
+                load_settings()
+    finally:
+        os.close(reading)
+        os.close(writing)
