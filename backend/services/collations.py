@@ -9,17 +9,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from backend.services.comparison import COLLATION, UNTYPED, Collation, Family, family_of
+from backend.services.padded_texts import BPCHAR, give_text_type
 
 # Whatever the release: before PostgreSQL 12 no collation is nondeterministic.
 _ON_POSTGRESQL: Final = """
-WITH RECURSIVE base (oid, type) AS (
-  SELECT oid, oid FROM pg_type WHERE typtype <> 'd'
+WITH RECURSIVE base (oid, type, length) AS (
+  SELECT oid, oid, -1 FROM pg_type WHERE typtype <> 'd'
   UNION ALL
-  SELECT t.oid, b.type FROM pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd'
+  SELECT t.oid, b.type, greatest(t.typtypmod, b.length)
+  FROM pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd'
 )
 SELECT n.nspname, c.relname, a.attname, b.type = to_regtype('citext')::oid,
        coalesce((to_jsonb(co) ->> 'collisdeterministic')::boolean, true),
-       quote_ident(cn.nspname) || '.' || quote_ident(co.collname)
+       quote_ident(cn.nspname) || '.' || quote_ident(co.collname),
+       b.type = 'pg_catalog.bpchar'::regtype, greatest(a.atttypmod, b.length) > 0
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -55,6 +58,8 @@ def mark_collations(
             place = (table.schema or default_schema, table.name, column.name)
             if place in found:
                 column.info[COLLATION] = found[place]
+                if found[place].keeps_blanks:
+                    give_text_type(column)
             elif name == "sqlite" and family_of(column) is not Family.WHOLE:
                 untyped = family_of(column) is Family.UNKNOWN
                 column.info[COLLATION] = UNTYPED if untyped else Collation("unknown")
@@ -65,8 +70,10 @@ def _read_on_postgresql(
 ) -> Mapping[tuple[Any, ...], Collation]:
     found = {}
     rows = connection.exec_driver_sql(_ON_POSTGRESQL, {"tables": names})
-    for schema, table, column, citext, deterministic, sql in rows:
-        collation = Collation("citext" if citext else sql, deterministic and not citext, sql)
+    for schema, table, column, citext, deterministic, sql, padded, has_length in rows:
+        name = BPCHAR if padded else "citext" if citext else sql
+        exact = deterministic and not citext and not padded
+        collation = Collation(name, exact, sql, keeps_blanks=padded and not has_length)
         found[schema, table, column] = collation
     return found
 

@@ -12,7 +12,7 @@ that stores less than the key has) is refused: ``refusal``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from backend.services.base_types import narrowed_by, stored_type
+from backend.services.padded_texts import BPCHAR, Padded
 
 # In a column's ``info``: how its database compares it, where that was read from the database.
 COLLATION: Final = "dsar_collation"
@@ -36,12 +37,13 @@ class Collation:
     """How a database compares a column. ``exact``: by its octets alone.
 
     ``sql`` is what makes another value be compared so, for this column's index; "" where nothing
-    is known to do that.
+    is known to do that. ``keeps_blanks``: of a ``bpchar`` of PostgreSQL's, without a length.
     """
 
     name: str
     exact: bool = False
     sql: str = ""
+    keeps_blanks: bool = field(default=False, compare=False)
 
 
 # SQLite's, of a column without a type: it may hold one key as a number, and as a text.
@@ -147,6 +149,13 @@ class Match(StrEnum):
     IGNORE_CASE = "ignore case"  # declared so
 
 
+def is_padded(column: sa.Column[Any]) -> bool:
+    """Whether the database may compare the column without the blanks at its end, by its type."""
+    known: Collation | None = column.info.get(COLLATION)
+    named = known is not None and known.name == BPCHAR
+    return named or stored_type(column.type).__visit_name__ in ("CHAR", "NCHAR")
+
+
 def is_loose(column: sa.Column[Any]) -> bool:
     """Whether the database may take two of this column's values for one."""
     known: Collation | None = column.info.get(COLLATION)
@@ -194,7 +203,7 @@ def matching(
         capitals = sa.func.upper(parameter, type_=column.type)
         return sa.or_(_equal(column, parameter), _equal(column, capitals))
     if match is Match.AS_KEY or not is_loose(column):
-        return _compared(column) == parameter
+        return _compared(column) == _for_column(column, parameter)
     if column.info.get(COLLATION) == UNTYPED:
         written = (sa.cast(parameter, each) for each in (sa.BigInteger, sa.Text))
         return sa.or_(column == parameter, *(column == each for each in written)) & (
@@ -204,7 +213,13 @@ def matching(
 
 
 def _equal(column: sa.Column[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
-    return sa.and_(_compared(column) == value, Octets(column) == Octets(value))
+    served = _compared(column) == _for_column(column, value)
+    return sa.and_(served, Octets(column) == Octets(value))
+
+
+def _for_column(column: sa.Column[Any], value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The value as this column's index can be searched for it."""
+    return Padded(value) if is_padded(column) else value
 
 
 def _compared(column: sa.Column[Any]) -> ColumnElement[Any]:
@@ -262,7 +277,7 @@ def _for_index_of(column: sa.Column[Any], target: sa.Column[Any]) -> ColumnEleme
     mine, theirs = column.info.get(COLLATION), target.info.get(COLLATION)
     mixed = not _is_one_family(column, target)
     if (mixed and family_of(column) is Family.TEXT) or (mine and theirs and mine != theirs):
-        return _Indexed(target, mine.sql if mine else "", mixed)
+        return _Indexed(target, mine.sql if mine else "", mixed, is_padded(column))
     return target
 
 
@@ -292,8 +307,9 @@ class _Indexed(FunctionElement[Any]):
     inherit_cache = False
     name = "indexed"
 
-    def __init__(self, target: sa.Column[Any], collation: str, as_text: bool) -> None:
+    def __init__(self, target: sa.Column[Any], collation: str, as_text: bool, padded: bool) -> None:
         super().__init__(target)
+        self.padded = padded
         self.collation = collation
         self.as_text = as_text
 
@@ -304,6 +320,9 @@ def _inner(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any)
     # A number that MariaDB shows with zeros before it is not kept with them.
     if isinstance(value, sa.Column) and family_of(value) is Family.WHOLE:
         return f"{text} + 0" if compiler.dialect.name in _MARIADB else text
+    known = value.info.get(COLLATION) if isinstance(value, sa.Column) else None
+    if known is not None and known.keeps_blanks:
+        return f"textin(bpcharout({text}))"  # a cast to text takes the blanks away
     return text
 
 
@@ -350,6 +369,7 @@ def _indexed(element: _Indexed, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(_Indexed, "postgresql")
 def _indexed_on_postgresql(element: _Indexed, compiler: SQLCompiler, **options: Any) -> str:
     text = f"CAST({_inner(element, compiler, **options)} AS TEXT)"
+    text = f"CAST({text} AS bpchar)" if element.padded else text
     return f"{text} COLLATE {element.collation}" if element.collation else text
 
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from backend.models.types import BigKey
+from backend.services.comparison import is_padded
 
 _INT64: Final = range(-(2**63), 2**63)
 _UNSIGNED: Final = range(2**64)
@@ -135,6 +136,9 @@ def _written(column: sa.Column[Any], key: Any) -> Any:
 
 
 def _parameter_type(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    if is_padded(column):
+        # Neither its blanks nor what is past the column's length may go with a cast.
+        return sa.String()
     # Of any other type the database itself shall say what the text means, not a cast.
     return _AsGiven() if kind_of(column) is KeyKind.ANY else column.type
 

@@ -311,6 +311,85 @@ def test_owner_path_of_a_key_that_is_unique_without_case_gives_all_that_the_data
         assert bodies(connection, found["notes"], "ann") == ["one", "two"]
 
 
+BLANKS = ["CREATE DOMAIN padded AS char(10)", "CREATE DOMAIN kept AS bpchar"]
+
+
+@pytest.mark.skipif(POSTGRESQL not in SERVERS, reason="no PostgreSQL here")
+@pytest.mark.parametrize("here", ["char(10)", "bpchar", "padded", "kept", "varchar(10)"])
+def test_owner_path_by_a_padded_text_beside_a_text_takes_no_blank_for_none(
+    request: pytest.FixtureRequest, tmp_path: Path, here: str
+) -> None:
+    made = [
+        *BLANKS,
+        "CREATE TABLE people (id text PRIMARY KEY)",
+        f"CREATE TABLE crews (code {here}, person text)",
+        f"CREATE TABLE notes (person {here}, body text)",
+        f"CREATE TABLE marks (crew {here}, body text)",
+        "CREATE TABLE likes (crew text, body text)",
+        "CREATE TABLE clubs (code text, person text)",
+        f"CREATE TABLE meets (club {here}, body text)",
+        insert("people", ("abc",), ("abc ",), ("abcdefghij",), ("abcdefghijk",)),
+        insert("crews", ("abc", "abc"), ("abcdefghij", "abcdefghij")),
+        insert("clubs", ("abc", "abc"), ("abc ", "abc "), ("abcdefghijk", "abcdefghijk")),
+    ]
+    rows = [("abc", "none"), ("abc ", "one"), ("abcdefghij", "ten")]
+    made += [insert(name, *rows) for name in ("notes", "marks", "likes", "meets")]
+    toml = section("notes", '"person"', ["person", "body"])
+    for name in ("marks", "likes"):
+        owner = '{ path = ["crew = crews.code"], column = "person" }'
+        toml += section(name, owner, ["crew", "body"])
+    owner = '{ path = ["club = clubs.code"], column = "person" }'
+    toml += section("meets", owner, ["club", "body"])
+    with sections_of(POSTGRESQL, request, tmp_path, made, toml) as (connection, found):
+        keys = ["abc", "abc ", "abcdefghij", "abcdefghijk"]
+        names = ("notes", "marks", "likes", "meets")
+        got = {name: [bodies(connection, found[name], key) for key in keys] for name in names}
+    keeps = here in ("bpchar", "kept", "varchar(10)")
+    both, blank = (["none"], ["one"]) if keeps else (["none", "one"], [])
+    ten = ["ten"]
+    assert got == {
+        "notes": [both, blank, ten, []],
+        "marks": [["none"] if keeps else both, [], ten, []],
+        "likes": [["none"], [], ten, []],
+        "meets": [both, blank, [], []],
+    }
+
+
+@pytest.mark.skipif(POSTGRESQL not in SERVERS, reason="no PostgreSQL here")
+@pytest.mark.parametrize("key", ["char(10)", "bpchar"])
+@pytest.mark.parametrize("here", ["char(10)", "char(12)", "bpchar", "padded", "text"])
+def test_owner_path_of_a_key_of_a_padded_type_finds_its_rows(
+    request: pytest.FixtureRequest, tmp_path: Path, key: str, here: str
+) -> None:
+    made = [
+        *BLANKS,
+        f"CREATE TABLE people (id {key} PRIMARY KEY)",
+        f"CREATE TABLE notes (person {here}, body text)",
+        insert("people", ("abc",), ("abd",)),
+        insert("notes", ("abc", "one"), ("abc ", "two"), ("abd", "three"), ("abcd", "four")),
+    ]
+    toml = section("notes", '"person"', ["person", "body"])
+    with sections_of(POSTGRESQL, request, tmp_path, made, toml) as (connection, found):
+        mine = ["one"] if here == "text" else ["one", "two"]
+        assert bodies(connection, found["notes"], "abc") == mine
+
+
+@pytest.mark.skipif(POSTGRESQL not in SERVERS, reason="no PostgreSQL here")
+def test_owner_path_by_a_padded_text_is_served_by_an_index(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = [
+        "CREATE TABLE people (id text PRIMARY KEY)",
+        "CREATE TABLE notes (person char(10), body varchar(9))",
+        "CREATE INDEX ix_person ON notes (person)",
+    ]
+    toml = section("notes", '"person"', ["person", "body"])
+    with sections_of(POSTGRESQL, request, tmp_path, made, toml) as (connection, found):
+        fill(connection, "notes")
+        query = sa.select(found["notes"].table.c.body).where(found["notes"].owned_by("k77"))
+        assert "ix_person" in plan_of(connection, query)
+
+
 @pytest.mark.skipif(MARIADB not in SERVERS, reason="no MariaDB here")
 @pytest.mark.parametrize("unique", ["", ", UNIQUE (code, person)", ", KEY (code)"])
 def test_owner_path_by_a_column_that_is_not_unique_is_compared_exactly(
