@@ -18,7 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backend.services.base_types import stored_type
-from backend.services.telling_names import TIMES, listed, words
+from backend.services.telling_names import TIMES, listed, tells, words
 
 
 class Secrecy(IntEnum):
@@ -42,7 +42,8 @@ _SURE: Final = listed(
         activationkey resetkey confirmkey verificationkey authcode authorizationcode oauthcode
         logincode smscode onetimecode securitycode securityanswer secretanswer mnemonic seedphrase
         recoveryphrase cardnumber cardno cardnum ccnumber ccnum ccno creditcard creditcardnumber
-        debitcard ccn puk authenticatorkey securitystamp
+        debitcard ccn puk ccv passw passwrd psswd pssword pswrd secretkeys authenticatorkey
+        securitystamp
     """,
     de="""
         passwort passworte passwoerter kennwort kennwoerter geheimnis geheimezahl geheimnisse geheim
@@ -74,14 +75,18 @@ _PERHAPS: Final = listed(
         cookies webauthn passkey passkeys fido ufa pem pfx jks keytab kubeconfig keystore accesscode
         invitecode invitationcode doorcode gatecode entrycode alarmcode unlockcode paircode
         pairingcode devicecode giftcode licensecode licencecode usercode codeverifier codechallenge
-        registrationcode emailcode mailcode securityquestion maidenname memorableword webhook
-        webhooks hookurl callbackurl dsn connection connectionstring connstr connstring
-        connectionuri connectionurl databaseurl databaseuri dburl dburi sqlalchemyuri jdbc jdbcurl
-        mongouri mongourl mongodburi redisurl redisuri smtpurl smtpuri mailurl amqpurl brokerurl
-        ldapurl ldapuri ftpurl imapurl postgresurl mysqlurl signedurl presignedurl reseturl
-        confirmurl inviteurl invitelink sharelink resetlink confirmlink loginlink loginurl feedurl
-        unsubscribeurl verifyurl verifylink storageurl backendurl serviceurl proxyurl paymentcard
-        bankcard cardpan
+        tok toks tkn tkns hmac vault privkey seckey pkey kek dek creds keytabs pkcs psk vapid pkce
+        saml tgt clientsec sklive sktest stripesk livesk testsk sasurl xprv nsec ntlm nthash lmhash
+        htdigest magstripe trackdata cardcode cardverification cardexp ccexp lockcode safecode
+        keycode lockercode secanswer recoveryanswer codeword mothersmaiden hookuri hooklink
+        hookendpoint recoverykit recoverykeys rememberkey registrationcode emailcode mailcode
+        securityquestion maidenname memorableword webhook webhooks hookurl callbackurl dsn
+        connection connectionstring connstr connstring connectionuri connectionurl databaseurl
+        databaseuri dburl dburi sqlalchemyuri jdbc jdbcurl mongouri mongourl mongodburi redisurl
+        redisuri smtpurl smtpuri mailurl amqpurl brokerurl ldapurl ldapuri ftpurl imapurl
+        postgresurl mysqlurl signedurl presignedurl reseturl confirmurl inviteurl invitelink
+        sharelink resetlink confirmlink loginlink loginurl feedurl unsubscribeurl verifyurl
+        verifylink storageurl backendurl serviceurl proxyurl paymentcard bankcard cardpan
     """,
     de="""
         schluessel zugangscode zugangscodes verschluesselt pruefziffer sitzung sitzungsid
@@ -90,10 +95,31 @@ _PERHAPS: Final = listed(
     fr="cle cles chiffre session signature codeacces connexion questionsecrete",
     es="clave claves cifrado sesion firma codigoacceso conexion preguntaseguridad llave",
 )
+# The like, where a name ends in it: the first word of a name may be of something else.
+_AT_THE_END: Final = listed(
+    en="""
+        remember recovery recover hook hooks magic pat pats cred sk conn scrt secr unlock tan mtan
+        lockbox priv rsa
+    """,
+    de="itan pushtan losung",
+)
+_WITH_DIGITS: Final = frozenset({"u2f", "p12", "p256dh", "cv2"})
+# When a card beside it expires.
+_EXPIRY: Final = listed(
+    en="""
+        exp expiry expiration expdate expirydate expirationdate expmonth expirymonth expirationmonth
+        expyear expiryyear expirationyear expmm expyy expm expy validthru validthrough goodthru
+        cardexpires cardexpiresat ccexpires
+    """,
+    de="ablaufdatum gueltigbis",
+    fr="dateexpiration",
+    es="vencimiento caducidad fechavencimiento fechacaducidad",
+)
 # Of these, a number counts as well.
 _AS_NUMBERS_TOO: Final = listed(
     en="""
-        pan pass pw psw nonce accesscode doorcode gatecode entrycode alarmcode unlockcode invitecode
+        pan pass pw psw nonce cardcode lockcode safecode keycode accesscode doorcode gatecode
+        entrycode alarmcode unlockcode invitecode
     """,
     de="zugangscode tuercode",
     es="clave codigoacceso",
@@ -109,7 +135,8 @@ _QUALIFIERS: Final = listed(
         encrypted crypted crypt enc digest hash hashes key keys seed code codes plain customer
         member wifi wpa vpn proxy master card credit debit cc number no num bearer security secure
         recovery backup string str uri url link authorization my the raw base text value bcrypt sha
-        md argon pbkdf scrypt unlock pairing magic jwt connection webhook data store reader owner
+        md argon pbkdf scrypt unlock slack stripe twilio aws gcp azure github gitlab telegram
+        discord paypal pairing magic jwt connection webhook data store reader owner
     """,
     de="benutzer nutzer kunde kunden konto zugang",
     fr="utilisateur",
@@ -200,11 +227,11 @@ def secrecy(
 ) -> Secrecy:
     """Whether this column of a table holds a credential; ``beside`` names the table's columns."""
     kind = stored_type(kind)
-    if _is_a_mark(kind):
+    if not isinstance(kind, sa.Boolean) and _is_of_a_card(column, beside):
+        return Secrecy.PERHAPS
+    if _is_a_mark(kind) or _is_one_of_many(column, beside):
         return Secrecy.NO
     found = by_name(column)
-    if words(column) == ["code"] and any(_said(_parts(each)) & _PAYING for each in beside):
-        return Secrecy.PERHAPS
     if isinstance(kind, _NUMBERS):
         return _of_a_number(column, found)
     if found is Secrecy.PERHAPS and _names_an_attribute(column, beside):
@@ -212,6 +239,18 @@ def secrecy(
     if found is Secrecy.NO and (_is_contents(column, kind, table) or _is_any_value(column, beside)):
         return Secrecy.PERHAPS
     return found
+
+
+def _is_of_a_card(column: str, beside: Iterable[str]) -> bool:
+    """Whether this is the code, or the expiry, of a card whose number stands beside it."""
+    if words(column) != ["code"] and not tells(column, _EXPIRY):
+        return False
+    return any(_said(_parts(each)) & _PAYING for each in beside)
+
+
+def _is_one_of_many(column: str, beside: Iterable[str]) -> bool:
+    """Whether this is a numbered column, as ``p12`` behind ``p11`` is."""
+    return words(column) == ["p12"] and any(words(each) == ["p11"] for each in beside)
 
 
 def _is_a_mark(kind: sa.types.TypeEngine[Any]) -> bool:
@@ -238,7 +277,7 @@ def by_name(name: str) -> Secrecy:
         return Secrecy.PERHAPS if doubtful else Secrecy.SURE
     if parts[-1] == "id" and not said & _SESSIONS:
         return Secrecy.NO
-    if said & _PERHAPS:
+    if said & _PERHAPS or parts[-1] in _AT_THE_END or tells(name, _WITH_DIGITS):
         return Secrecy.PERHAPS
     if parts[-1] in ("uri", "url") and said & _CONNECTED:
         return Secrecy.PERHAPS
@@ -340,6 +379,7 @@ _KNOWN: Final = _QUALIFIERS | {
     *("password", "passwd", "pwd", "pass", "passcode", "secret", "token", "tokens", "salt", "otp"),
     *("totp", "mfa", "cvv", "cvc", "pin", "jwt", "csrf", "pw", "passwort", "kennwort", "mdp"),
     *("contrasena", "clave", "geheim", "jeton", "nonce", "cookie", "session", "sid", "cipher"),
+    *("tok", "tkn", "hook", "cred", "creds"),
 }
 _KNOWN_WITHIN: Final = _KNOWN | {each for each in _SURE | _PERHAPS if len(each) > 4}
 _WHOLE: Final = _SURE | _PERHAPS | _HARMLESS | _ABOUT | _KNOWN

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
@@ -171,6 +171,39 @@ RELATED: Final = listed(
     fr="conjoint mere pere tuteur urgence",
     es="conyuge madre padre tutor emergencia",
 )
+# Named by an office or a relation; such a word alone names somebody.
+OFFICES: Final = listed(
+    en="""
+        supervisor boss caseworker counselor counsellor adviser advisor consultant physician doctor
+        therapist nurse teacher mentor instructor lawyer attorney solicitor landlord salesperson
+        salesman salesrep dispatcher technician inspector auditor coordinator clerk deputy colleague
+        coworker teammate roommate flatmate caregiver carer husband wife sibling brother sister
+        daughter heir trustee handler registrar custodian steward liaison superuser sysadmin
+        administrator responsible responsibleperson personincharge signatory supportrep accountrep
+        servicerep customerrep teamlead teamleader
+    """,
+    de="""
+        sachbearbeiter sachbearbeiterin bearbeiterin
+        vorgesetzter vorgesetzte betreuer betreuerin berater beraterin arzt aerztin hausarzt lehrer
+        lehrerin anwalt anwaeltin vermieter kollege kollegin stellvertreter pfleger erbe zeuge
+        ehemann ehefrau ehegatte ansprechpartner notfallkontakt
+    """,
+    fr="superviseur responsable gestionnaire medecin avocat professeur collegue conseiller epoux",
+    es="supervisor supervisora encargado encargada gerente medico abogado profesor asesor esposo",
+)
+# Before "to": whom something was given, or somebody answers to.
+HANDED: Final = listed(
+    en="""
+        assigned reassigned allocated delegated escalated transferred forwarded reports report
+        reporting reported handed referred routed passed granted shared addressed sent
+    """
+)
+# What is written together: createdby, assignedto; operatorip, supervisorname.
+_DONE_BY: Final = re.compile(rf"([a-z]+ed(?=by)|(?:{'|'.join(sorted(HANDED))})(?=to))(by|to)")
+_ROLES_OWN: Final = re.compile(
+    rf"({'|'.join(sorted(WHOM | OFFICES | RELATED | (ACTING - {'by', 'von', 'par', 'por'})))})"
+    r"(name|email|mail|phone|telephone|mobile|ip|ipaddress|address)"
+)
 _ENDS_OF_KEYS: Final = listed(en="id uuid guid ref key no fk oid number", de="nr nummer", es="num")
 _STARTS_OF_KEYS: Final = listed(en="id fk ref")
 # Of one person; several are counted (``guests``).
@@ -258,22 +291,41 @@ def looks_personal(table: str, column: str) -> bool:
 
 def names_a_person(column: str) -> bool:
     """Whether a column is called as one with a person's key: ``author_id``, ``created_by``."""
-    found = words(column)
+    found = apart(column)
     last = found[-1] if found else ""
     if len(found) > 1 and last in _ENDS_OF_KEYS:
-        return found[-2] in PEOPLE | ACTING | WHOM
+        return found[-2] in PEOPLE | ACTING | WHOM | OFFICES or is_handed(found[:-1])
     if len(found) > 1 and found[0] in _STARTS_OF_KEYS:
         return last in PEOPLE | WHOM
     if found == [last] and last in _ONE:
         return True
-    if len(found) > 1 and last == "by":
+    if len(found) > 1 and (last == "by" or is_handed(found)):
         return True
     return last in WHOM or (last.endswith("id") and last[:-2] in PEOPLE | WHOM)
 
 
+def apart(name: str) -> list[str]:
+    """The words of a name without digits, and a role apart from what is written together with it.
+
+    Of ``createdby`` created, by; of ``operatorip`` operator, ip.
+    """
+    found: list[str] = []
+    for word in words(name):
+        plain = word.rstrip("0123456789") or word
+        parted = _DONE_BY.fullmatch(plain) or _ROLES_OWN.fullmatch(plain)
+        found.extend(parted.groups() if parted else [plain])
+    return found
+
+
+def is_handed(found: Sequence[str]) -> bool:
+    """Whether words end as ``assigned_to`` does."""
+    return len(found) > 1 and found[-1] == "to" and found[-2] in HANDED
+
+
 def acts(column: str) -> bool:
-    """Whether a column with a person's key says who acted on the row: ``approved_by``."""
-    return tells(column, ACTING | CHANGING)
+    """Whether a column with a person's key says who acts on the row: ``approved_by``."""
+    found = apart(column)
+    return tells(" ".join(found), ACTING | CHANGING | OFFICES) or "to" in found
 
 
 def is_polymorphic(column: str, beside: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,12 +174,16 @@ def test_draft_proposes_a_join_by_the_peoples_address_as_a_todo(url: str, tmp_pa
 
 
 def test_draft_and_coverage_ask_who_is_named_by_a_role(url: str, tmp_path: Path) -> None:
+    inet = "INET" if url.startswith("postgresql") else "VARBINARY(16)"
     world = made(
         url, tmp_path,
-        "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(90), manager_name VARCHAR(90))",
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(90), manager_name VARCHAR(90), "
+        f"ip_created_by {inet}, supervisor VARCHAR(90), next_of_kin VARCHAR(90), "
+        "user_agent VARCHAR(90))",
         "CREATE TABLE letters (id INTEGER PRIMARY KEY, author_id INTEGER NOT NULL, "
         "author_name VARCHAR(90), created_by VARCHAR(90), approver_email VARCHAR(90), "
-        "sort_by VARCHAR(90), approved_at TIMESTAMP NULL, "
+        "sort_by VARCHAR(90), approved_at TIMESTAMP NULL, by_admin VARCHAR(90), "
+        f"operatorip {inet}, assigned_to VARCHAR(90), "
         "FOREIGN KEY (author_id) REFERENCES users (id))",
         "CREATE TABLE chats (id INTEGER PRIMARY KEY, sender_id INTEGER, recipient_id INTEGER, "
         "sender_name VARCHAR(90), recipient_name VARCHAR(90), "
@@ -188,18 +193,23 @@ def test_draft_and_coverage_ask_who_is_named_by_a_role(url: str, tmp_path: Path)
     text = drafted(world)
     found = sections_of(text)
     todo = "TODO: who is named here? Say why it is masked, or export it if it is the person"
-    assert found["account"]["masked"] == {"manager_name": todo}
-    assert found["letters"]["masked"] == {"created_by": todo, "approver_email": todo}
+    others = ["manager_name", "ip_created_by", "supervisor", "next_of_kin"]
+    assert found["account"]["masked"] == dict.fromkeys(others, todo)
+    assert "user_agent" in found["account"]["exported"]
+    others = ["created_by", "approver_email", "by_admin", "operatorip", "assigned_to"]
+    assert found["letters"]["masked"] == dict.fromkeys(others, todo)
     assert {"author_name", "sort_by"} <= set(found["letters"]["exported"])
     assert found["chats"]["masked"]["sender_name"] == {"reason": todo, "unless_own": "sender_id"}
     assert found["chats"]["masked"]["recipient_name"]["unless_own"] == "recipient_id"
     assert covered_by(world, settled(text)).findings == ()
-    bare = settled(text).replace('masked.created_by = "settled: who', 'x = "')
-    bare = "\n".join(line for line in bare.splitlines() if not line.startswith("x = "))
-    bare = bare.replace('"author_name",', '"author_name", "created_by",')
+    bare = settled(text)
+    for name in others:
+        bare = re.sub(rf"masked\.{name} = .*\n", "", bare)
+    named = ", ".join(f'"{name}"' for name in others)
+    bare = bare.replace('"author_name",', f'"author_name", {named},')
     (finding,) = covered_by(world, bare).findings
-    assert (finding.problem, list(finding.columns)) == (Problem.LOOKS_PERSONAL, ["created_by"])
-    exempt = '\n[[exempt]]\ntable = "letters"\ncolumns = ["created_by"]\nreason = "a program"\n'
+    assert (finding.problem, list(finding.columns)) == (Problem.LOOKS_PERSONAL, others)
+    exempt = f'\n[[exempt]]\ntable = "letters"\ncolumns = [{named}]\nreason = "a program"\n'
     assert covered_by(world, bare + exempt).findings == ()
     world.close()
 

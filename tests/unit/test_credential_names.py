@@ -26,12 +26,19 @@ PERHAPS = """
     session_id sid ssh_key webauthn magic_link nonce cookie signature pan dsn connection_string
     database_url webhook_url smtp_url jdbc mongo_uri sqlalchemy_uri encrypted_extra ssn_enc
     license_key clave invite_code password_hint token_id library_card_number schluessel hash key
+    access_tok bot_tok accesstok userTkn remember recovery slack_hook slackhook hook_url hook hmac
+    vault_ref vault_path stripe_sk sk_live twilio_sid gh_pat pat cred creds dbCreds auth_blob
+    keytab p12 client_p12 cert_pem cert_key kek dek u2f U2F passkey magic unlock_code
+    wifi_psk card_exp privkey p256dh pkce saml_response db_conn ntlm_hash login_tan ssh_priv id_rsa
 """
 HARMLESS = """
     passenger passport_no compass tokenized_at secretary pinned pinboard spin session_count
     postal_code country_code zip_code error_code status_code expiry iban keyboard author authority
     public_key meta_key password_changed_at tokens_used token_type mfa_enabled is_secret card_last4
     prompt_tokens api_key_name auth_provider content_hash opinion turkey shipping_address sidebar id
+    hook_count hook_type hooked remembered_at remember_count recovery_date recovery_email exp
+    recovery_days exp_date exp_points pattern patient path magician magic_level certificate_title
+    unlock_level tan_line pat_name sky stock tokyo credits creditor accredited discount_code p1
 """
 NUMBERS = (sa.Integer(), sa.BigInteger(), sa.Numeric(8), mysql.INTEGER(display_width=4))
 TEXTS = (sa.Text(), sa.String(80), sa.Uuid(), sa.LargeBinary(), sa.JSON(), postgresql.BYTEA())
@@ -98,6 +105,18 @@ def test_secrecy_by_the_table_around_it() -> None:
     for beside in ("ccn", "card_number", "Kartennummer"):
         assert secrecy("code", sa.Integer(), "payments", ["code", beside]) is Secrecy.PERHAPS
     assert secrecy("code", sa.Integer(), "payments", ["code", "amount"]) is Secrecy.NO
+
+
+def test_secrecy_of_an_expiry_asks_beside_a_cards_number_alone() -> None:
+    for name in ("exp", "exp_date", "expDate", "card_expires", "exp_month", "valid_thru"):
+        for kind in (sa.Text(), sa.Integer(), sa.Date()):
+            assert secrecy(name, kind, "cards", [name, "card_number"]) is Secrecy.PERHAPS, name
+            assert secrecy(name, kind, "heroes", [name, "level"]) is Secrecy.NO, name
+    assert secrecy("expires_at", sa.DateTime(), "users", ["card_number"]) is Secrecy.NO
+
+
+def test_secrecy_leaves_a_numbered_column_alone() -> None:
+    assert secrecy("p12", sa.Text(), "answers", ["p11", "p12"]) is Secrecy.NO
 
 
 def test_secrecy_of_an_attribute_is_its_values_and_not_its_names() -> None:

@@ -60,12 +60,18 @@ def test_looks_personal_leaves_things_alone(table: str, column: str) -> None:
         "sender",
         "kunden_nr",
         "USER_NO",
+        "assigned_to",
+        "assignedto",
+        "createdby",
+        "supervisor_id",
     ],
 )
 def test_names_a_person_whose_key_it_holds(name: str) -> None:
     assert names_a_person(name)
 
 
-@pytest.mark.parametrize("name", ["id", "by", "order_id", "user_group_id", "guests", "paid", "名"])
+@pytest.mark.parametrize(
+    "name", ["id", "by", "order_id", "user_group_id", "guests", "paid", "standby", "due_to", "名"]
+)
 def test_names_a_person_leaves_things_alone(name: str) -> None:
     assert not names_a_person(name)
