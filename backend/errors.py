@@ -23,6 +23,7 @@
     │   ├── SubjectMissing              the request names no user
     │   ├── SubjectNotFound             the user no longer exists
     │   ├── SubjectAmbiguous            another person's key differs by capitals that are ignored
+    │   ├── SubjectNotUnique            two rows of the people's table have that key
     │   ├── WrongSubject                the request is another person's
     │   ├── BadReference
     │   ├── KeyNotUsable                no folder's name, or nothing that user_id can hold
@@ -157,6 +158,17 @@ class SubjectNotFound(PermanentError):
 
 class SubjectAmbiguous(PermanentError):
     code = "subject_ambiguous"
+
+
+class SubjectNotUnique(PermanentError):
+    code = "subject_not_unique"
+
+    def __init__(self, section: str) -> None:
+        super().__init__(
+            f"section {section!r} must be one row, and the person has more: see that the key of "
+            "[subject] and the section's owner column are unique, correct the rows, or drop "
+            "'single' from a section that may have several"
+        )
 
 
 class WrongSubject(PermanentError):

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from backend.errors import SectionError, TransientError
+from backend.errors import SectionError, SubjectNotUnique
 from backend.services.member_names import TakenNames, is_portable
 from backend.services.rendering import Rows, dump_object
 from backend.services.zip_writer import Member, Precompressed, Target, ZipWriter
@@ -128,8 +128,8 @@ def write_archive(
     them). ``closing`` gets it complete; what it makes of it is not in it.
 
     ``checkpoint`` is called once a buffer and may raise; ``progress`` is told a section's name and
-    rows so far, as they come and at its end. Raises ``TransientError`` when a section that must be
-    one object has more than one row, ``SectionError`` for a path that no member may have.
+    rows so far, as they come and at its end. Raises ``SubjectNotUnique`` when a section that must
+    be one object has more than one row, ``SectionError`` for a path that no member may have.
     """
     packing = _Packing(ZipWriter(target, modified_at=generated_at, checkpoint=checkpoint), root)
     packed = packing.packed
@@ -227,7 +227,7 @@ def _write_rows(
 def _write_single(section: SectionStream, member: Member) -> int:
     found = list(islice(section.rows, 2))
     if sum(rows.count for rows in found) > 1:
-        raise TransientError(f"section {section.name!r} must be one row; there are more")
+        raise SubjectNotUnique(section.name)
     # A raw line break never stands inside a JSON string, so this shifts the margin alone.
     member.write((found[0].text.replace(b"\n  ", b"\n") if found else b"{}") + b"\n")
     return len(found)

@@ -8,8 +8,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from backend.services.comparison import COLLATION, UNTYPED, Collation, Family, family_of
+from backend.services.comparison import COLLATION, UNIQUE, UNTYPED, Collation, Family, family_of
 from backend.services.padded_texts import BPCHAR, give_text_type
+from backend.services.sqlite_collations import loose_collations, unique_columns
 
 # Whatever the release: before PostgreSQL 12 no collation is nondeterministic.
 _ON_POSTGRESQL: Final = """
@@ -50,7 +51,7 @@ def mark_collations(
     if name == "postgresql":
         found = _read_on_postgresql(connection, names)
     elif name == "sqlite":
-        found = {}
+        found = _read_on_sqlite(connection, tables, default_schema)
     else:
         found = _read_on_mariadb(connection, names)
     for table in tables:
@@ -75,6 +76,26 @@ def _read_on_postgresql(
         exact = deterministic and not citext and not padded
         collation = Collation(name, exact, sql, keeps_blanks=padded and not has_length)
         found[schema, table, column] = collation
+    return found
+
+
+def _read_on_sqlite(
+    connection: Connection, tables: Iterable[sa.Table], default_schema: str | None
+) -> Mapping[tuple[Any, ...], Collation]:
+    found = {}
+    for table in tables:
+        if table.schema not in (None, default_schema):
+            continue
+        loose, unique = loose_collations(connection, table), unique_columns(connection, table)
+        for column in table.columns:
+            own = loose.get(column.name, "BINARY")
+            by = {collation for name, collation in unique if name == column.name}
+            if own in by:
+                column.info[UNIQUE] = True
+            if own != "BINARY" and family_of(column) is Family.TEXT:
+                # A unique index of another collation makes no values unique by the column's own.
+                sql = own if by <= {own} else ""
+                found[default_schema, table.name, column.name] = Collation(own, sql=sql)
     return found
 
 

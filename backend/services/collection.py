@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from backend.driver_errors import is_refused, is_too_large
 from backend.engines import named_errors
-from backend.errors import SubjectNotFound, SubjectNotInReplica
+from backend.errors import SubjectNotFound, SubjectNotInReplica, SubjectNotUnique
 from backend.extensions import Runtime
 from backend.services.archive import FileStream, SectionStream
 from backend.services.exact_keys import is_exactly
@@ -202,6 +202,8 @@ def preview_rows(collection: Collection, subject: Subject) -> RowCounts:
                 counts.sections[section.name] = sum(1 for _ in yielded_by(section, subject))
             elif section.database == "source":
                 counts.sections[section.name], left_out = snapshot.count_both(section, subject)
+                if section.single and counts.sections[section.name] > 1:
+                    raise SubjectNotUnique(section.name)
                 if section.leave_out_deleted:
                     counts.left_out[section.name] = left_out
             else:

@@ -27,6 +27,8 @@ from backend.services.padded_texts import BPCHAR, Padded
 
 # In a column's ``info``: how its database compares it, where that was read from the database.
 COLLATION: Final = "dsar_collation"
+# And that a unique index was read from it, where SQLAlchemy may have missed the constraint.
+UNIQUE: Final = "dsar_unique"
 _OCTETS_OF_A_UUID: Final = 16
 # Dialects whose statements are written by MariaDB's compiler.
 _MARIADB: Final = ("mysql", "mariadb")
@@ -179,6 +181,8 @@ def is_unique(column: sa.Column[Any]) -> bool:
     table = column.table
     if not isinstance(table, sa.Table):
         return False
+    if column.info.get(UNIQUE):
+        return True
     alone = {str(column.name)}
     unique: list[Any] = [table.primary_key]
     unique += [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
 
 from backend.errors import SectionError
 from backend.extensions import Runtime
@@ -22,9 +25,11 @@ from backend.services.fact_checks import facts_missing, facts_of_others, is_todo
 from backend.services.file_advice import advice_on_files, advice_on_paths
 from backend.services.file_checks import unusable
 from backend.services.findings import Finding, Problem, Report
+from backend.services.key_advice import advice_on_comparisons, advice_on_unique_key
 from backend.services.owner_ways import astray, missed
 from backend.services.polymorphic import paths_of_any_type, unfollowed_pairs
-from backend.services.reflection import Name, shown
+from backend.services.reflection import Name, inspecting, shown
+from backend.services.relations import materialized_views
 from backend.services.row_checks import look_at_rows
 from backend.services.row_security import hidden_rows
 from backend.services.schema_graph import (
@@ -56,7 +61,21 @@ def check_coverage(runtime: Runtime) -> Report:
     except SectionError:
         return report  # which has the finding
     advice = (*advice_on_files(found.sections), *advice_on_paths(found.sections, found.exemptions))
-    return replace(report, advice=advice)
+    keys = (*_advice_on_key(runtime, found.key), *advice_on_comparisons(found.sections, found.key))
+    return replace(report, advice=(*advice, *keys))
+
+
+def _advice_on_key(runtime: Runtime, key: sa.Column[Any]) -> Iterator[str]:
+    """Of a view no constraint is known."""
+    table = key.table
+    assert isinstance(table, sa.Table)
+    with inspecting(runtime.source) as inspector:
+        views = {
+            *inspector.get_view_names(table.schema),
+            *materialized_views(inspector, table.schema),
+        }
+    if table.name not in views:
+        yield from advice_on_unique_key(key)
 
 
 def _compared(runtime: Runtime) -> Report:

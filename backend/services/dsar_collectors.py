@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backend.errors import SubjectNotUnique
 from backend.extensions import Base, Runtime, current_runtime
 from backend.models import ApiToken, AuditLog, DSARRequest, User, Workflow, WorkflowRun
 from backend.services import dsar_wording
@@ -268,22 +269,25 @@ def collect_all_user_data(user_id: Any, reference_id: str | None) -> dict[str, A
     person with much data use ``persist_dsar_export``, whose memory stays flat.
 
     Needs an application context. Raises ``SubjectNotFound`` when there is no such user,
+    ``SubjectNotUnique`` when there are two, or a section of one row has more,
     ``RequestNotFound`` or ``WrongSubject`` when ``reference_id`` is not a request of that user's,
     ``DatabaseUnreachable`` or ``DatabaseBusy``.
     """
     subject = Subject(user_id, reference_id)
     with open_collection(collection(current_runtime()), subject, _never) as (_, streams):
         return {
-            stream.name: _load(stream.single, stream.rows)
+            stream.name: _load(stream.name, stream.single, stream.rows)
             for stream in streams
             if isinstance(stream, SectionStream)
         }
 
 
-def _load(single: bool, rows: Iterable[Rows]) -> Any:
+def _load(name: str, single: bool, rows: Iterable[Rows]) -> Any:
     values = [value for some in rows for value in some.values()]
     if not single:
         return values
+    if len(values) > 1:
+        raise SubjectNotUnique(name)
     return values[0] if values else {}
 
 

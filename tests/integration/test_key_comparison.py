@@ -311,6 +311,75 @@ def test_owner_path_of_a_key_that_is_unique_without_case_gives_all_that_the_data
         assert bodies(connection, found["notes"], "ann") == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("key", "more", "mine"),
+    [
+        ("text COLLATE NOCASE PRIMARY KEY", "", ["one", "two"]),
+        ('"id" varchar(9) /* , */ UNIQUE COLLATE "nocase"', "", ["one", "two"]),
+        ("text COLLATE NOCASE", "CREATE UNIQUE INDEX u ON people (id COLLATE BINARY)", ["one"]),
+        ("text COLLATE NOCASE", "CREATE UNIQUE INDEX u ON people (id) WHERE id > 'z'", ["one"]),
+        ("text COLLATE NOCASE", "", ["one"]),
+        ("text COLLATE RTRIM PRIMARY KEY", "", ["one"]),
+        ("text PRIMARY KEY", "", ["one"]),
+    ],
+)
+def test_owner_path_on_sqlite_of_a_key_that_is_unique_without_case_is_left_to_the_database(
+    request: pytest.FixtureRequest, tmp_path: Path, key: str, more: str, mine: list[str]
+) -> None:
+    made = [
+        "CREATE TABLE people (" + (key if key[0] == chr(34) else f"id {key}") + ")",
+        "CREATE TABLE notes (person text DEFAULT ('a' COLLATE BINARY) COLLATE NOCASE, body text)",
+        insert("people", ("ann",), ("bob",)),
+        insert("notes", ("ann", "one"), ("ANN", "two"), ("bob", "three")),
+        *filter(None, [more]),
+    ]
+    toml = section("notes", '"person"', ["person", "body"])
+    with sections_of(SQLITE, request, tmp_path, made, toml) as (connection, found):
+        assert bodies(connection, found["notes"], "ann") == mine
+
+
+@pytest.mark.parametrize("kind", [SQLITE, *SERVERS])
+def test_coverage_advises_of_an_exact_column_beside_a_key_that_is_unique_without_case(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    loose = {SQLITE: "text COLLATE NOCASE", POSTGRESQL: "citext"}.get(
+        kind, "VARCHAR(40) COLLATE utf8mb4_general_ci"
+    )
+    made = ["CREATE EXTENSION citext"] if kind == POSTGRESQL else []
+    made += [
+        f"CREATE TABLE people (id {loose} PRIMARY KEY)",
+        f"CREATE TABLE notes (person {loose}, body VARCHAR(9))",
+        f"CREATE TABLE marks (person {EXACT[kind]}, body VARCHAR(9))",
+    ]
+    toml = "".join(section(name, '"person"', ["person", "body"]) for name in ("notes", "marks"))
+    with database(kind, request, tmp_path) as url:
+        world = world_of(url, tmp_path, made, toml)
+        with world.services() as services:
+            (advice,) = check_coverage(services.runtime).advice
+        world.close()
+    assert "marks.person is compared exactly with people.id" in advice
+
+
+@pytest.mark.parametrize("kind", [SQLITE, *SERVERS])
+def test_export_by_a_key_that_two_rows_have_fails_for_good_and_is_advised(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = ["CREATE TABLE people (id BIGINT)", insert("people", (1,), (1,), (2,))]
+    with database(kind, request, tmp_path) as url:
+        world = world_of(url, tmp_path, made, "").migrate()
+        world.request(1, "R-1")
+        world.request(2, "R-2")
+        assert world.sweep().json["completed"] == 1
+        row = world.row("R-1")
+        assert row["status"] == "failed" and row["last_error"].startswith("subject_not_unique")
+        preview = world.dsar("preview", "--user-id", "1")
+        assert preview.returncode != 0 and "must be one row" in preview.stderr
+        with world.services() as services:
+            (advice,) = check_coverage(services.runtime).advice
+        world.close()
+    assert "people.id has no unique constraint" in advice
+
+
 BLANKS = ["CREATE DOMAIN padded AS char(10)", "CREATE DOMAIN kept AS bpchar"]
 
 
