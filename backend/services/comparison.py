@@ -104,6 +104,8 @@ def refusal(
     if mine is Family.OTHER and theirs is Family.OTHER:
         same = _plain_type(here) == _plain_type(target)
         return None if same else f"it is {_plain_type(here)}, and that {_plain_type(target)}"
+    if dialect == "postgresql" and mine is not theirs and Family.UNKNOWN in (mine, theirs):
+        return _differ(mine, theirs)  # PostgreSQL has no comparison of the two, or an own one
     if Family.UNKNOWN in (mine, theirs) or (mine is theirs is not Family.FLOAT):
         return None
     if (mine, theirs) == (Family.FLOAT, Family.FLOAT) and not is_key:

@@ -543,6 +543,9 @@ REFUSED = {
     "a float beside a text": ("REAL", "VARCHAR(40)", [SQLITE, *SERVERS]),
     "an unknown word": ("STRING", "VARCHAR(40)", [SQLITE]),
     "a date beside a number": ("DATE", "BIGINT", SERVERS),
+    "a point beside a text": ("point", "VARCHAR(40)", [k for k in SERVERS if k == POSTGRESQL]),
+    "a composite beside a text": ("place", "VARCHAR(40)", [k for k in SERVERS if k == POSTGRESQL]),
+    "an unknown type beside a number": ("xml", "BIGINT", [k for k in SERVERS if k == POSTGRESQL]),
     "octets beside a text": ("{octets}", "VARCHAR(40)", SERVERS),
 }
 
@@ -555,7 +558,8 @@ def test_owner_path_that_cannot_be_compared_exactly_is_refused_and_found(
 ) -> None:
     here, key, _ = REFUSED[case]
     here = here.format(octets="bytea" if kind == POSTGRESQL else "BLOB")
-    made = [
+    made = ["CREATE TYPE place AS (street text)"] if here == "place" else []
+    made += [
         f"CREATE TABLE people (id {key} PRIMARY KEY)",
         f"CREATE TABLE crews (code {key} PRIMARY KEY, person {key})",
         f"CREATE TABLE notes (person {here}, body VARCHAR(9))",
