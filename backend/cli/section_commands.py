@@ -29,7 +29,7 @@ def coverage(look: bool, json_wanted: bool) -> None:
     masked by a section, or exempted with a reason; so must what looks personal by its name. What
     a section names must be there, and the facts of Art. 15(1) stated. Settings of the controller
     that nobody made are told, and fail nothing: a CI need not have them. For a company's CI.
-    Neither does advice on files.
+    Neither does advice, on files and on JSON that is exported whole.
 
     Reads the schema alone. With --look it also asks the real tables whether leave_out_deleted
     leaves out all their rows, each for at most 30 seconds.

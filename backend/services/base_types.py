@@ -38,6 +38,14 @@ def stored_type(kind: Kind) -> Kind:
             return kind
 
 
+def is_structured(kind: Kind) -> bool:
+    """Whether values have parts of any name: JSON and its like, or an array of such."""
+    kind = stored_type(kind)
+    if isinstance(kind, sa.ARRAY):
+        return is_structured(kind.item_type)
+    return isinstance(kind, sa.JSON) or kind.__visit_name__ in ("HSTORE", "XML")
+
+
 def narrowed_by(kind: Kind) -> Kind | None:
     """The type that a domain narrows; None of what is no domain."""
     # PostgreSQL's; importing it would cost every start.

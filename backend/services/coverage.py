@@ -22,7 +22,7 @@ from backend.services.declarations import Declared, declared, declared_in_file
 from backend.services.disclosure import missing_settings
 from backend.services.dsar_collectors import DSAR_REQUEST, collection
 from backend.services.fact_checks import facts_missing, facts_of_others, is_todo
-from backend.services.file_advice import advice_on_files, advice_on_paths
+from backend.services.file_advice import advice_on_files, advice_on_json, advice_on_paths
 from backend.services.file_checks import unusable
 from backend.services.findings import Finding, Problem, Report
 from backend.services.key_advice import advice_on_comparisons, advice_on_unique_key
@@ -61,8 +61,9 @@ def check_coverage(runtime: Runtime) -> Report:
     except SectionError:
         return report  # which has the finding
     advice = (*advice_on_files(found.sections), *advice_on_paths(found.sections, found.exemptions))
+    within = advice_on_json(found.sections, found.exemptions)
     keys = (*_advice_on_key(runtime, found.key), *advice_on_comparisons(found.sections, found.key))
-    return replace(report, advice=(*advice, *keys))
+    return replace(report, advice=(*advice, *within, *keys))
 
 
 def _advice_on_key(runtime: Runtime, key: sa.Column[Any]) -> Iterator[str]:

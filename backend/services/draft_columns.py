@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from backend.services.base_types import stored_type
+from backend.services.base_types import is_structured
 from backend.services.credential_names import Secrecy
 from backend.services.draft_text import key_text
 from backend.services.other_people import Peopled, names_others, peopled
@@ -80,7 +80,7 @@ class Deciding:
                 plan.masked[name] = Mask(others[name], _WHO)
             else:
                 plan.exported.append(name)
-            if name in plan.exported and _is_structured(column.type):
+            if name in plan.exported and is_structured(column.type):
                 plan.structured.append(name)
                 plan.notes.append(
                     f"{name} is JSON. Secrets in it: "
@@ -122,11 +122,3 @@ def _is_of_who_acted(table: TableShape, name: str, acting: str | None) -> bool:
     if tells(name, ORIGIN):
         return acting is not None
     return tells(name, ACTING) and looks_personal("", name)
-
-
-def _is_structured(kind: sa.types.TypeEngine[Any]) -> bool:
-    """Whether values have parts of any name: JSON and its like, or an array of such."""
-    kind = stored_type(kind)
-    if isinstance(kind, sa.ARRAY):
-        return _is_structured(kind.item_type)
-    return isinstance(kind, sa.JSON) or kind.__visit_name__ in ("HSTORE", "XML")

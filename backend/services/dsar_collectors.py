@@ -231,6 +231,13 @@ EXEMPTIONS: Final = (
         "a run is whose user_id it carries, also where another person's workflow ran",
         ("workflow_id",),
     ),
+    Exemption("users", "settings that the person chose", ("preferences",)),
+    Exemption(
+        "workflow_runs",
+        "input and output of the person's own run; credentials are in the workflow's definition",
+        ("payload",),
+    ),
+    Exemption("api_tokens", "a list of what the token may do", ("scopes",)),
 )
 
 

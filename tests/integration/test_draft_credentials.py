@@ -152,6 +152,19 @@ def test_coverage_is_silenced_by_a_reason_for_the_column_and_for_no_other(world:
     assert found == {"account": {"signing_secret"}, "api_keys": {"token", "secret"}}
 
 
+def test_coverage_advises_of_json_that_is_exported_whole_and_fails_nothing_for_it(
+    world: World,
+) -> None:
+    text = settled(drafted(world))
+    assert covered_by(world, text).advice == ()
+    before, exempt, after = text.partition('[[exempt]]\ntable = "logins"')
+    without = before + after[after.find("[[exempt]]") :] if "[[exempt]]" in after else before
+    report = covered_by(world, without)
+    assert exempt and report.findings == ()
+    (advice,) = report.advice
+    assert advice.startswith("section 'logins': settings: JSON that is exported whole"), advice
+
+
 def test_coverage_finds_a_credential_that_a_models_section_exports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
