@@ -46,8 +46,12 @@ def _require_escaped(url: URL, text: str) -> None:
 
     A password ends at the first ``@``, and one that is written as it is may hold another.
     """
-    user_part = text if url.username is not None else text.partition("?")[0]
-    if user_part.count("@") > (url.username is not None):
+    if url.username is not None:
+        is_misread = text.count("@") > 1
+    else:
+        # A user's name with a slash ends there, and what follows is read as a database's name.
+        is_misread = "@" in text.partition("?")[0] or ":" in (url.database or "")
+    if is_misread:
         raise ValueError(
             "holds an '@' too many; in a user's name or a password write %40 for '@', %2F for '/', "
             "%3A for ':', %3F for '?' and %23 for '#'"

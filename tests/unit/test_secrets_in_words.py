@@ -68,6 +68,7 @@ def test_words_about_a_database_hold_no_part_of_its_password(place: str, passwor
         "postgresql://dsar:Summer@2026!@127.0.0.1:1/db",
         "postgresql://dsar:a@b?c@127.0.0.1/db",
         "postgresql://ds/ar:ab@127.0.0.1/db",
+        "postgresql://ds/ar:ab?@127.0.0.1/db",
         "mysql://dsar@corp:ab@127.0.0.1/db",
     ],
 )
