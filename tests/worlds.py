@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -21,6 +22,12 @@ from sqlalchemy.pool import NullPool
 from backend.database_urls import normalise_database_url
 from tests.harness import World
 from tests.servers import ObjectStoreServer, Server, a_server, an_object_store, installed
+
+# No test fails for the time that an example took: the machine may have other work.
+hypothesis.settings.register_profile(
+    "dsar", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("dsar")
 
 SQLITE, POSTGRESQL, MARIADB = "sqlite", "postgresql", "mariadb"
 _HAS_MARIADB = bool(os.environ.get("DSAR_TEST_MARIADB_URL") or installed("mariadbd"))

@@ -353,7 +353,7 @@ def test_sweep_once_looks_at_coverage_where_something_is_due(chinook: World) -> 
 
 @pytest.mark.parametrize("mode", ["warn", "refuse", "off"])
 def test_scheduler_start_tells_of_gaps_as_set(
-    chinook: World, mode: str, capsys: pytest.CaptureFixture[str]
+    chinook: World, mode: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with chinook.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE contacts (id INTEGER PRIMARY KEY, email TEXT)")
@@ -363,7 +363,8 @@ def test_scheduler_start_tells_of_gaps_as_set(
                 look_before_exporting(services.runtime)
         else:
             look_before_exporting(services.runtime)
-    text = "".join(capsys.readouterr())
+    # Where nobody configured structlog, as within an application, through ``logging``.
+    text = "".join((*capsys.readouterr(), caplog.text))
     assert ("coverage_gap" in text) == (mode == "warn")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import time
 import unicodedata
 import zipfile
@@ -222,7 +223,7 @@ def test_digest_set_grows() -> None:
         ["unzip", "-q", "{archive}", "-d", "{folder}"],
         ["7z", "x", "-bd", "-o{folder}", "{archive}"],
         ["bsdtar", "-xf", "{archive}", "-C", "{folder}"],
-        ["python", "-m", "zipfile", "-e", "{archive}", "{folder}"],
+        [sys.executable, "-m", "zipfile", "-e", "{archive}", "{folder}"],
         ["jar", "-xf", "{archive}"],
     ],
 )
