@@ -4,7 +4,7 @@
 
 runs ``python -m MODULE ARGUMENT...`` with one seam of the program wrapped from outside: the
 program itself knows nothing of failpoints, so nothing of them is on its hot path. At the point the
-process does ACTION, the first time it gets there:
+process does ACTION, the first time it gets there (POINT may be several, with ``+`` in between):
 
 kill     SIGKILL itself                     stop     SIGSTOP itself
 wait     until the file $FAILPOINT_GO is    hang     for ever, without a checkpoint
@@ -29,6 +29,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import event
@@ -223,6 +224,28 @@ def _clock(point: Point) -> None:
     SystemClock.now = now  # type: ignore[method-assign]
 
 
+def _suspended(point: Point) -> None:
+    """Not a place: the process does not know how long it was stopped, as in a virtual machine.
+
+    Its lease has run out, and it goes on: only the database's fence stops it.
+    """
+    from backend.clock import SystemClock
+
+    original = SystemClock.monotonic
+    lock = Lock()
+    last = known = time.monotonic()
+
+    def monotonic(self: SystemClock) -> float:
+        nonlocal last, known
+        with lock:
+            now = original(self)
+            known += min(now - last, 0.2)
+            last = now
+            return known
+
+    SystemClock.monotonic = monotonic  # type: ignore[method-assign]
+
+
 def _every_second(point: Point) -> None:
     """Not a place: the schedule fires each second. A point each time it is asked for the next."""
     from scheduler import service
@@ -248,12 +271,14 @@ POINTS: dict[str, Callable[[Point], None]] = {
     "pruned-before-delete": _pruned_before_delete,
     "deleted-before-relink": _deleted_before_relink,
     "clock": _clock,
+    "suspended": _suspended,
     "every-second": _every_second,
 }
 
 
-def _install(name: str, action: str) -> None:
-    POINTS[name](Point(action))
+def _install(names: str, action: str) -> None:
+    for name in names.split("+"):
+        POINTS[name](Point(action))
 
 
 def work_with_point(*arguments: Any) -> None:

@@ -123,6 +123,14 @@ class System:
         return True
 
     def reclaim(self) -> None:
+        """Reclaim, as a sweep does. No lease that runs on is taken, and no expired one is left."""
+        held = {row["id"]: row for row in self.world.rows(REQUESTS.c.status == "processing")}
+        live = {n for n, row in held.items() if row["lease_expires_at"] >= self.clock.now()}
+        self._reclaim()
+        after = {row["id"]: row for row in self.world.rows(REQUESTS.c.id.in_(held))}
+        assert {n for n in held if held[n] == after[n]} == live
+
+    def _reclaim(self) -> None:
         for each in self.claims.reclaim_expired(limit=100, repair_link=self.store.repair_link):
             self.store.versions.discard((each.request_id, each.token))
 

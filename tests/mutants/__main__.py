@@ -98,7 +98,7 @@ def survey(
     if not present:
         return []
     pristine = folder / "pristine"
-    _copy(root, pristine)
+    copy_tree(root, pristine)
     started = time.monotonic()
     tests = sorted({test for each in present for test in each.tests})
     code, output = _pytest(pristine, tests, environment, BASELINE_SECONDS)
@@ -114,7 +114,7 @@ def _try(pristine: Path, folder: Path, mutant: Mutant, environment: Mapping[str,
     """Run one mutant's tests in a copy of its own, which is deleted afterwards."""
     started = time.monotonic()
     copy = folder / mutant.name
-    _copy(pristine, copy)
+    copy_tree(pristine, copy)
     try:
         mutant.apply(copy)
         source = copy / mutant.file
@@ -129,7 +129,7 @@ def _try(pristine: Path, folder: Path, mutant: Mutant, environment: Mapping[str,
     return Outcome(mutant, noticed_by, seconds)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
     for name in COPIED:
         if (source / name).is_dir():

@@ -1,0 +1,1 @@
+"""Many workers under a chaos that kills, freezes, cuts and restarts, watched all the while."""
