@@ -282,6 +282,7 @@ def test_prove_finds_what_is_shown_of_a_column_that_holds_few_values(
         table=table,
         columns={"id": EXPORTED, "it": Withheld(Reason.CREDENTIAL)},
         language=None,
+        created=None,
         wording=Wording(),
         facts=ACCOUNT.facts,
     )

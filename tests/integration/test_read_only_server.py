@@ -85,7 +85,7 @@ def _switch_postgresql(world: World) -> Callable[[bool], None]:
             if not wanted:  # who met it read-only has to look for the primary anew unasked
                 connection.execute(
                     sa.text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                         " WHERE datname = :name"
                     ),
                     {"name": url.database},
@@ -188,7 +188,7 @@ def _only_read(primary: Primary) -> None:
         )
         connection.execute(
             sa.text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = :name AND backend_xmin IS NULL"
             ),
             {"name": url.database},

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import SectionError, TransientError
+from backend.errors import SectionError, SubjectNotUnique
 from backend.services.archive import (
     FileStream,
     Packed,
@@ -130,7 +130,7 @@ def test_single_section_of_no_row_is_empty_and_of_two_is_refused(count: int) -> 
     target = Written()
     rows = [{"id": number} for number in range(count)]
     if count == 2:
-        with pytest.raises(TransientError, match="account"):
+        with pytest.raises(SubjectNotUnique, match="account"):
             write(target, section("account", *rows, single=True))
         assert target.content == b""
     else:
@@ -141,7 +141,7 @@ def test_single_section_of_no_row_is_empty_and_of_two_is_refused(count: int) -> 
 
 def test_single_section_whose_rows_come_one_by_one_is_refused_at_the_second() -> None:
     rows = (some for _ in range(2) for some in gathered([b"{}"]))
-    with pytest.raises(TransientError, match="account"):
+    with pytest.raises(SubjectNotUnique, match="account"):
         write(Written(), SectionStream("account", True, rows))
 
 
