@@ -85,7 +85,7 @@ def _way_to(path: Path) -> Iterator[tuple[str, os.stat_result]]:
             continue
         links += 1
         if links > _LINKS:
-            return  # whoever opens it says so
+            return  # the caller that opens it reports that
         target = Path(os.readlink(step))
         if target.is_absolute():
             at = "/"
@@ -119,7 +119,7 @@ def _is_own_group(path: str, gid: int) -> bool:
     """Whether nobody but root and the effective user is in a file's group, by its name.
 
     A group of one's own name is a user's private one (umask 002). With an ACL the group's bits say
-    what others may do, whoever they are.
+    what any other user may do.
     """
     if _has_acl(path):
         return False

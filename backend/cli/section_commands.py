@@ -23,7 +23,7 @@ from backend.terminal import print_text, say
 )
 @as_json
 def coverage(look: bool, json_wanted: bool) -> None:
-    """Compare the sections with the database's real schema; exit with 1 where something lacks.
+    """Compare the sections with the database's real schema; exit with 1 if anything is missing.
 
     Every table that leads to a person, and every column of it, must be exported, withheld or
     masked by a section, or exempted with a reason; so must what looks personal by its name. What
@@ -82,7 +82,7 @@ def coverage(look: bool, json_wanted: bool) -> None:
         ),
     )
     if report.findings:
-        say(f"error: {counted(len(rows), 'finding')}; cover, mend or exempt them", err=True)
+        say(f"error: {counted(len(rows), 'finding')}; cover, fix or exempt them", err=True)
         sys.exit(EXIT_FAILED)
 
 
@@ -193,7 +193,7 @@ def prove(scratch_url: str | None, strict: bool, json_wanted: bool) -> None:
         level = "error" if strict else "warning"
         say(f"{level}: not proven: {', '.join(places)}: {reason}", err=True)
     if proof.findings:
-        say(f"error: {counted(len(rows), 'finding')}; mend the sections", err=True)
+        say(f"error: {counted(len(rows), 'finding')}; fix the sections", err=True)
     if failed:
         sys.exit(EXIT_FAILED)
 

@@ -116,7 +116,7 @@ def single(key: ForeignKey) -> bool:
 
 
 def _is_of_who_acted(table: TableShape, name: str, acting: str | None) -> bool:
-    """Whether a column of an audit log tells of whoever acted, who may be staff."""
+    """Whether a column of an audit log names the person who acted, who may be staff."""
     if not tells(table.name[1], AUDIT):
         return False
     if tells(name, ORIGIN):
